@@ -1,0 +1,56 @@
+// Finds the application: a module by path or package name, and one of its exports.
+import { statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join, resolve } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { Application } from '../index.ts'
+import { CommandError } from './usage.ts'
+
+/** @throws CommandError with exit code 1: no such module, it failed, or it exports no application */
+export async function loadApplication(specifier: string, exportName: string | null, directory: string): Promise<Application> {
+  const url = locate(specifier, directory)
+  let exports: Record<string, unknown>
+  try {
+    exports = await import(url) as Record<string, unknown>
+  } catch (error) {
+    throw new CommandError(`cannot load ${specifier}: ${describe(error, url)}`, 1)
+  }
+  return pick(exports, specifier, exportName)
+}
+
+function pick(exports: Readonly<Record<string, unknown>>, specifier: string, exportName: string | null): Application {
+  const names = Object.keys(exports)
+  const name = exportName ?? (names.includes('default') ? 'default' : 'app')
+  if (!names.includes(name)) {
+    const wanted = exportName ?? 'default or app'
+    throw new CommandError(`${specifier} has no export ${wanted}; it has ${names.length === 0 ? 'none at all' : names.sort().join(', ')}`, 1)
+  }
+  const found = exports[name]
+  if (typeof found !== 'function') throw new CommandError(`the export ${name} of ${specifier} is no function but ${found === null ? 'null' : typeof found}`, 1)
+  return found as Application
+}
+
+/** A file of that name wins over a package: `wirelet app.js` needs no `./`. */
+function locate(specifier: string, directory: string): string {
+  if (specifier.startsWith('file:')) return specifier
+  const path = resolve(directory, specifier)
+  if (isFile(path)) return pathToFileURL(path).href
+  if (/^(?:\.{0,2}[/\\]|[A-Za-z]:[/\\])/.test(specifier)) throw new CommandError(`there is no module ${specifier} (looked for ${path})`, 1)
+  try {
+    return pathToFileURL(createRequire(join(directory, 'wirelet')).resolve(specifier)).href
+  } catch {
+    throw new CommandError(`there is no module ${specifier} (looked for ${path} and for a package of that name)`, 1)
+  }
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false
+}
+
+/** One line: what, and where if the stack knows. */
+function describe(error: unknown, url: string): string {
+  if (!(error instanceof Error)) return String(error)
+  const first = `${error.name}: ${error.message}`.split('\n')[0]!
+  const place = /(file:\/\/[^\s)]+?:\d+)(?::\d+)?\)?$/m.exec(error.stack ?? '')?.[1]
+  return place === undefined || first.includes(place) ? `${first} (in ${fileURLToPath(url)})` : `${first} (at ${place.replace(/^file:\/\//, '')})`
+}

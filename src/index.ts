@@ -1,0 +1,26 @@
+// The public surface: one explicit export list. Everything else is private by its place.
+export { serve, Server, type CloseOptions, type ServerState } from './server/serve.ts'
+export { listen, wrapTls, Listener, type ListenOptions, type TlsListenOptions } from './io/listener.ts'
+export { formatDateTime } from './server/date-time.ts'
+export {
+  ALREADY_HANDLED,
+  type Application,
+  type Body,
+  type Environ,
+  type Headers,
+  type HeaderValue,
+  type Piece,
+  type PostHook,
+  type StartResponse,
+  type Status,
+  type TlsInfo,
+  type Write
+} from './server/application.ts'
+export { Input } from './server/input.ts'
+export { WireletError, RequestAborted, ChunkReadError, BodyTooLarge, HeadersSent, InvalidHeader, UsageError } from './io/errors.ts'
+export type { ConnectionPool, Log, ServeOptions } from './server/options.ts'
+export type { Limits, Timeouts } from './parser/limits.ts'
+export type { Outcome } from './io/cycle.ts'
+export type { PeerErrorEvent } from './io/engine.ts'
+export type { Address } from './io/transport.ts'
+export type { TransportChoice } from './io/acceptor.ts'

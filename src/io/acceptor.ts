@@ -1,0 +1,190 @@
+// Makes transports of what a listener accepts: plain sockets, or sockets that have made their TLS handshake. Knows no HTTP and keeps no connection.
+import type { Socket } from 'node:net'
+import type { TLSSocket, Server as TlsServer } from 'node:tls'
+import {
+  type ListeningHandle,
+  isListedRuntime,
+  isStreamHandle,
+  listeningHandle,
+  offHandleFault,
+  onHandleFault,
+  prepareHandles
+} from './handle-binding.ts'
+import { HandleTransport } from './handle-transport.ts'
+import type { Listener, Taker } from './listener.ts'
+import { reportInternalError } from './read-slab.ts'
+import { StreamTransport } from './stream-transport.ts'
+import type { Transport } from './transport.ts'
+
+export type TransportChoice = 'auto' | 'stream' | 'handle'
+
+export interface AcceptorOwner {
+  onTransport(transport: Transport): void
+  onListenerError(error: Error): void
+  /** A TLS handshake that came to nothing, for whatever reason but `destroyHandshakes`. */
+  onHandshakeFailed(code: string): void
+}
+
+export class Acceptor implements Taker {
+  private readonly listener: Listener
+  private readonly owner: AcceptorOwner
+  private readonly tlsServer: TlsServer | null
+  private readonly shaking: Set<Socket> = new Set()
+  private readonly givenUp: WeakSet<Socket> = new WeakSet()
+  /** Node no longer says which socket a TLSSocket stands on: then handshakes cannot be told from connections, and only their timeout ends them. */
+  private blind: boolean = false
+  private current: 'stream' | 'handle' = 'stream'
+  /** The listening handle while its connections come to us, and what it called before. */
+  private hooked: ListeningHandle | null = null
+  private stock: ListeningHandle['onconnection'] = ignore
+  private shapeSeen: boolean = false
+
+  /** Throws (`code` 'ERR_WIRELET_TRANSPORT') if 'handle' is asked for and cannot be had; 'auto' then takes 'stream' without a word. */
+  constructor(listener: Listener, choice: TransportChoice, handshakeTimeout: number, owner: AcceptorOwner) {
+    this.listener = listener
+    this.owner = owner
+    if (choice === 'handle' || (choice === 'auto' && isListedRuntime())) {
+      const obstacle = whyNoHandles(listener)
+      if (obstacle === '') this.current = 'handle'
+      else if (choice === 'handle') throw Object.assign(new Error(`the handle transport is not available ${obstacle}`), { code: 'ERR_WIRELET_TRANSPORT' })
+    }
+    this.tlsServer = listener.tls === null ? null : this.makeHandshaker(handshakeTimeout)
+  }
+
+  /** In use now. */
+  get kind(): 'stream' | 'handle' {
+    return this.current
+  }
+
+  /** TLS handshakes under way. */
+  get handshakes(): number {
+    return this.shaking.size
+  }
+
+  start(): void {
+    const { listener } = this
+    // A tls.Server of the caller's own makes its handshakes itself.
+    if (listener.secure && this.tlsServer === null) listener.server.on('tlsClientError', this.handshakeFailed)
+    // What net.Server had accepted before, and whatever it accepts again after a fault, comes this way.
+    listener.attach(this)
+    if (this.current === 'handle') this.hook()
+  }
+
+  /** Leave the listener without closing it: later connections are closed at accept. */
+  stop(): void {
+    this.listener.server.removeListener('tlsClientError', this.handshakeFailed)
+    this.unhook()
+    this.listener.release()
+  }
+
+  destroyHandshakes(): void {
+    if (this.blind) return
+    for (const socket of this.shaking) {
+      this.shaking.delete(socket)
+      this.givenUp.add(socket)
+      socket.destroy()
+    }
+  }
+
+  /** @internal From the listener. */
+  take(socket: Socket): void {
+    const { tlsServer } = this
+    if (tlsServer === null) {
+      if (!this.listener.own) socket.setNoDelay(true)
+      this.owner.onTransport(new StreamTransport(socket, null, this.listener.path !== null))
+      return
+    }
+    this.shaking.add(socket)
+    socket.on('error', ignore)
+    socket.once('close', () => this.shaking.delete(socket))
+    // Documented: a connection given to a tls.Server by its event, whoever accepted it.
+    tlsServer.emit('connection', socket)
+  }
+
+  /** @internal From the listener. */
+  listenerFailed(error: Error): void {
+    this.owner.onListenerError(error)
+  }
+
+  private hook(): void {
+    const handle = listeningHandle(this.listener.server)
+    if (handle === null) return
+    this.hooked = handle
+    this.stock = handle.onconnection
+    const acceptor = this
+    handle.onconnection = function (status, connection) {
+      acceptor.accepted(this, status, connection)
+    }
+    onHandleFault(this.fallBack)
+  }
+
+  private unhook(): void {
+    offHandleFault(this.fallBack)
+    if (this.hooked !== null) this.hooked.onconnection = this.stock
+    this.hooked = null
+  }
+
+  private readonly fallBack = (): void => {
+    this.unhook()
+    this.current = 'stream'
+  }
+
+  /** An exception here would leave a handle that nothing ever closes. */
+  private accepted(listening: unknown, status: number, handle: unknown): void {
+    if (status !== 0) return
+    if (!this.shapeSeen && !isStreamHandle(handle)) {
+      const { stock } = this
+      this.fallBack()
+      stock.call(listening, status, handle)
+      return
+    }
+    this.shapeSeen = true
+    const transport = new HandleTransport(handle as ConstructorParameters<typeof HandleTransport>[0], this.listener.path !== null)
+    try {
+      this.owner.onTransport(transport)
+    } catch (error) {
+      transport.destroy()
+      reportInternalError(error)
+    }
+  }
+
+  private readonly handshakeFailed = (error: NodeJS.ErrnoException): void => {
+    this.owner.onHandshakeFailed(error.code ?? 'ERR_TLS_HANDSHAKE')
+  }
+
+  private makeHandshaker(handshakeTimeout: number): TlsServer {
+    const server = this.listener.handshaker(handshakeTimeout)
+    server.on('secureConnection', socket => {
+      const raw = rawSocket(socket)
+      if (raw === null) this.blind = true
+      else this.shaking.delete(raw)
+      this.owner.onTransport(new StreamTransport(socket, raw, this.listener.path !== null))
+    })
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+      const raw = rawSocket(socket)
+      socket.destroy()
+      if (raw !== null) {
+        raw.destroy()
+        if (this.givenUp.has(raw)) return
+        this.shaking.delete(raw)
+      }
+      this.handshakeFailed(error)
+    })
+    return server
+  }
+}
+
+function whyNoHandles(listener: Listener): string {
+  if (listener.secure) return 'for TLS'
+  if (!listener.own) return "for a server of the caller's own"
+  if (!prepareHandles()) return 'in this runtime'
+  return listeningHandle(listener.server) === null ? 'for this listener' : ''
+}
+
+/** The socket that a TLSSocket stands on. Private, so guarded: without it a handshake counts as under way until its connection closes. */
+function rawSocket(socket: TLSSocket): Socket | null {
+  const raw = (socket as unknown as { _parent?: unknown })._parent
+  return typeof raw === 'object' && raw !== null && typeof (raw as Socket).destroy === 'function' ? (raw as Socket) : null
+}
+
+function ignore(): void {}

@@ -1,0 +1,34 @@
+// Time, injected: nothing else in src reads a clock, so that tests need not sleep.
+import { performance } from 'node:perf_hooks'
+
+export interface Clock {
+  /** Monotonic milliseconds. */
+  now(): number
+  /** Milliseconds since the epoch. */
+  wall(): number
+  /** Calls `tick` every `ms` until the returned handle is cleared. Must not keep the process alive. */
+  every(ms: number, tick: () => void): unknown
+  /** Calls `done` once after `ms`. Must not keep the process alive. */
+  after(ms: number, done: () => void): unknown
+  clear(handle: unknown): void
+}
+
+class SystemClock implements Clock {
+  now(): number {
+    return performance.now()
+  }
+  wall(): number {
+    return Date.now()
+  }
+  every(ms: number, tick: () => void): unknown {
+    return setInterval(tick, ms).unref()
+  }
+  after(ms: number, done: () => void): unknown {
+    return setTimeout(done, ms).unref()
+  }
+  clear(handle: unknown): void {
+    clearTimeout(handle as NodeJS.Timeout)
+  }
+}
+
+export const systemClock: Clock = new SystemClock()

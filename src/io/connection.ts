@@ -1,0 +1,804 @@
+// One connection's life (design §3): bytes in, cycles one at a time and in order, bytes out in one write per turn, deadlines, lingering, drain.
+// Knows transports, the parser and cycles; knows nothing of environs, applications and logs.
+import { Buffer } from 'node:buffer'
+import type { Duplex } from 'node:stream'
+import { ChunkedDecoder } from '../parser/chunked-decoder.ts'
+import { PeerErrorCode, peerErrorInfo } from '../parser/errors.ts'
+import { Framing, type RequestHead } from '../parser/request-head.ts'
+import type { RequestParser } from '../parser/request-parser.ts'
+import { Content, type ContentSource } from './content.ts'
+import { Cycle } from './cycle.ts'
+import type { Timed } from './deadlines.ts'
+import { TICK } from './deadlines.ts'
+import type { Engine } from './engine.ts'
+import { isPoisoned } from './poison.ts'
+import { Progress } from './progress.ts'
+import { encodeResponseHead } from './response-head.ts'
+import { statusText } from './status-text.ts'
+import type { Transport, TransportOwner } from './transport.ts'
+import { WriteBuffer } from './write-buffer.ts'
+
+// States, as in design §3.
+const NEW = 0
+const READING = 1
+const RESPONDING = 2
+const IDLE = 3
+const LINGERING = 4
+const TAKEN_OVER = 5
+const CLOSED = 6
+
+/** Fairness: after so many cycles, or so many bytes, in one turn the connection goes on behind the others. */
+const TURN_CYCLES = 32
+const TURN_BYTES = 65536
+/** Cycles whose post hooks are still running: beyond it no further request is read. */
+const MAX_PENDING_HOOKS = 16
+/** First allocation for an incomplete head; doubled as needed, bounded by the parser's limits and one read. */
+const HEAD_START = 1024
+/** Of a refused request's first line, what the log gets. */
+const REQUEST_LINE_MAX = 1024
+
+const TRACE_ANSWER = encodeResponseHead(501, [['Content-Type', 'text/plain']], true)
+const TRACE_TEXT = ['TRACE is not supported\r\n']
+
+export class Connection implements TransportOwner, Timed, ContentSource {
+  readonly engine: Engine
+  readonly transport: Transport
+  readonly out: WriteBuffer = new WriteBuffer()
+  /** Told when the connection is over (custom pools). */
+  whenClosed: (() => void) | null = null
+  previousTimed: Timed | null = null
+  nextTimed: Timed | null = null
+  previousIdle: Connection | null = null
+  nextIdle: Connection | null = null
+  isIdle = false
+  private state = NEW
+  private cycle: Cycle | null = null
+  /** Virtual time at which the state's own wait ends (first byte, head, idle, linger). */
+  private deadline = 0
+  /** Lent while a head is incomplete, with the octets of that head. */
+  private parser: RequestParser | null = null
+  private headBytes: Buffer | null = null
+  private headLength = 0
+  /** Input that was read and not interpreted: pipelined requests, or what the turn had no room for. Reading is paused meanwhile. */
+  private stash: Buffer | null = null
+  /** The stash being interpreted: ours already, its rest need not be copied. */
+  private owned: Buffer | null = null
+  /** What follows the request being started, while `onHead` runs: part of it goes along in a takeover. */
+  private rest: Buffer | null = null
+  private restStart = 0
+  private restEnd = 0
+  /** Content of the current request still to come. */
+  private contentOpen = false
+  private contentLeft = 0
+  private decoder: ChunkedDecoder | null = null
+  /** The content is being thrown away; beyond this many octets received the connection closes. */
+  private drainLimit = 0
+  /** Octets discarded while lingering. */
+  private lingered = 0
+  private paused = false
+  private peerEnded = false
+  private finSent = false
+  /** In a transport's read callback: its end flushes. */
+  private inRead = false
+  private interpreting = false
+  private flushScheduled = false
+  private turnScheduled = false
+  private writableWanted = false
+  private turnCycles = 0
+  private turnBytes = 0
+  private pendingHooks = 0
+  private mayCutAtDrain = false
+  /** Cycles that ended but whose last bytes are not in the kernel. */
+  private firstEnded: Cycle | null = null
+  private lastEnded: Cycle | null = null
+  /** Bytes given to the transport so far. */
+  private flushed = 0
+  private sending: Progress | null = null
+  private receiving: Progress | null = null
+  /** After a takeover: the connection as its new owner has it. */
+  private duplex: Duplex | null = null
+
+  constructor(engine: Engine, transport: Transport) {
+    this.engine = engine
+    this.transport = transport
+  }
+
+  start(): void {
+    this.deadline = this.engine.deadlines.in(this.engine.timeouts.firstByte)
+    this.engine.deadlines.add(this)
+    this.transport.start(this)
+  }
+
+  // ── Input ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  onBytes(bytes: Buffer, start: number, end: number): void {
+    this.turnCycles = this.turnBytes = 0
+    if (this.stash !== null) {
+      this.stashRest(bytes, start, end)
+      return
+    }
+    this.inRead = true
+    // A stream's 'data' runs in the context of whoever pushed; a handle's callback has none.
+    if (this.transport.kind === 'handle') this.interpret(bytes, start, end)
+    else this.engine.root.runInAsyncScope(this.interpret, this, bytes, start, end)
+    this.settle()
+    this.inRead = false
+  }
+
+  onEnd(): void {
+    this.peerEnded = true
+    if (this.stash === null) this.inputEnded()
+  }
+
+  /** The peer ended its side, and all that it sent has been interpreted. */
+  private inputEnded(): void {
+    switch (this.state) {
+      case NEW:
+        this.destroy()
+        return
+      case IDLE:
+        this.linger()
+        return
+      case READING:
+        this.refuse(PeerErrorCode.INCOMPLETE_HEAD, -1)
+        return
+      case RESPONDING:
+        this.contentEnded()
+        return
+      case LINGERING:
+        this.destroyWhenFlushed()
+        return
+      default:
+    }
+  }
+
+  onDrained(): void {
+    this.turnCycles = this.turnBytes = 0
+    this.afterFlush()
+    this.goOn()
+  }
+
+  onClosed(failure: string): void {
+    this.closed(failure === '' ? 'the peer closed the connection' : `the peer is gone (${failure})`)
+  }
+
+  /** The turn after a yield. */
+  onTurn(): void {
+    this.turnScheduled = false
+    this.turnCycles = this.turnBytes = 0
+    this.goOn()
+  }
+
+  /** More is welcome on the wire: a waiting application first, then input that waited. */
+  private goOn(): void {
+    if (this.writableWanted && this.transport.pendingBytes < this.engine.limits.writeHighWater) {
+      this.writableWanted = false
+      this.cycle?.owner?.onWritable()
+    }
+    this.proceed()
+  }
+
+  /** Interpret what was stashed. */
+  private proceed(): void {
+    const stash = this.stash
+    if (this.interpreting) return
+    if (stash !== null && this.state < TAKEN_OVER) {
+      this.stash = null
+      this.owned = stash
+      this.engine.root.runInAsyncScope(this.interpret, this, stash, 0, stash.length)
+      this.owned = null
+    }
+    if (this.peerEnded && this.stash === null) this.inputEnded()
+    this.settle()
+  }
+
+  private interpret(bytes: Buffer, start: number, end: number): void {
+    let pos = start
+    this.interpreting = true
+    for (;;) {
+      if (this.state === RESPONDING) {
+        if (this.contentOpen && pos < end) pos = this.readContent(bytes, pos, end)
+        if (this.state !== RESPONDING) continue
+        if (pos < end) this.stashRest(bytes, pos, end)
+        break
+      }
+      if (this.state === LINGERING) {
+        this.discardInput(end - pos)
+        break
+      }
+      if (pos === end || this.state === CLOSED || this.state === TAKEN_OVER) break
+      if (!this.mayStart()) {
+        this.stashRest(bytes, pos, end)
+        break
+      }
+      pos = this.readHead(bytes, pos, end)
+    }
+    this.interpreting = false
+    if (this.state === IDLE && this.stash === null) this.enterIdle()
+  }
+
+  /** Between requests, nothing read that waits. */
+  private enterIdle(): void {
+    if (this.engine.crowded) {
+      this.linger()
+      return
+    }
+    if (this.engine.draining) this.deadline = this.engine.deadlines.in(this.engine.timeouts.idleGrace)
+    this.engine.enterIdle(this)
+  }
+
+  private readHead(bytes: Buffer, start: number, end: number): number {
+    const parser = (this.parser ??= this.engine.lendParser(this.transport.secure))
+    let window = bytes
+    let from = start
+    let to = end
+    let known = 0
+    if (this.headBytes !== null) {
+      known = this.headLength
+      this.keepHead(bytes, start, end)
+      window = this.headBytes
+      from = 0
+      to = this.headLength
+    }
+    const result = parser.execute(window, from, to)
+    if (result === 0) {
+      if (this.headBytes === null) this.keepHead(bytes, start, end)
+      if (this.state !== READING) {
+        this.state = READING
+        this.engine.leaveIdle(this)
+        this.deadline = this.engine.deadlines.in(this.engine.timeouts.head)
+      }
+      return end
+    }
+    if (result < 0) {
+      const line = firstLine(window, from, to)
+      this.refuse(-result, parser.errorOffset, line)
+      return end
+    }
+    const head = parser.takeHead(window, from)
+    this.dropHead()
+    return this.startCycle(head, bytes, start + result - known, end)
+  }
+
+  private keepHead(bytes: Buffer, start: number, end: number): void {
+    const needed = this.headLength + end - start
+    if (this.headBytes === null || this.headBytes.length < needed) {
+      let size = this.headBytes?.length ?? HEAD_START
+      while (size < needed) size *= 2
+      const larger = Buffer.allocUnsafeSlow(size)
+      this.headBytes?.copy(larger, 0, 0, this.headLength)
+      this.headBytes = larger
+    }
+    bytes.copy(this.headBytes, this.headLength, start, end)
+    this.headLength = needed
+  }
+
+  private dropHead(): void {
+    if (this.parser !== null) this.engine.giveBackParser(this.parser)
+    if (this.headBytes !== null && isPoisoned()) this.headBytes.fill(0xdb)
+    this.parser = this.headBytes = null
+    this.headLength = 0
+  }
+
+  private startCycle(head: RequestHead, bytes: Buffer, start: number, end: number): number {
+    const engine = this.engine
+    engine.leaveIdle(this)
+    this.state = RESPONDING
+    this.deadline = Infinity
+    this.turnCycles++
+    const cycle = new Cycle(this, head, engine.deadlines.now, engine.minimumChunkSize)
+    this.cycle = cycle
+    let pos = start
+    if (head.framing !== Framing.NONE && (head.framing === Framing.CHUNKED || head.contentLength > 0)) {
+      if (head.contentLength > engine.limits.maxBodySize) {
+        this.refuse(PeerErrorCode.BODY_TOO_LARGE, -1)
+        return end
+      }
+      this.openContent(cycle)
+      // What came with the head is decoded first: an error in it never reaches the application.
+      if (pos < end) pos = this.readContent(bytes, pos, end)
+      if (this.state !== RESPONDING) return pos
+    }
+    if (head.method === 'TRACE') {
+      cycle.setHead(TRACE_ANSWER)
+      cycle.answer(TRACE_TEXT, TRACE_TEXT[0]!.length)
+      return pos
+    }
+    this.rest = bytes
+    this.restStart = pos
+    this.restEnd = end
+    engine.handler.onHead(cycle)
+    this.rest = null
+    return pos
+  }
+
+  private openContent(cycle: Cycle): void {
+    const chunked = cycle.head.framing === Framing.CHUNKED
+    cycle.content = new Content(this, chunked ? -1 : cycle.head.contentLength)
+    this.contentOpen = true
+    this.contentLeft = cycle.head.contentLength
+    this.decoder = chunked ? new ChunkedDecoder(this.engine.limits) : null
+    this.drainLimit = Infinity
+    this.receiving = new Progress(0)
+  }
+
+  private readContent(bytes: Buffer, start: number, end: number): number {
+    const content = this.cycle!.content!
+    let pos: number
+    if (this.decoder !== null) {
+      pos = this.decoder.decode(bytes, start, end, content)
+      if (pos < 0) {
+        this.refuse(-pos, content.received)
+        return end
+      }
+      if (content.received > this.engine.limits.maxBodySize) {
+        this.refuse(PeerErrorCode.BODY_TOO_LARGE, content.received)
+        return end
+      }
+      if (this.decoder.done) {
+        content.trailers = this.decoder.trailers
+        this.contentOpen = false
+      }
+    } else {
+      pos = Math.min(end, start + this.contentLeft)
+      this.contentLeft -= pos - start
+      content.onContent(bytes, start, pos)
+      this.contentOpen = this.contentLeft > 0
+    }
+    if (!this.contentOpen) {
+      this.decoder = null
+      content.complete = true
+      content.changed()
+      if (this.cycle!.ended) this.finish(this.cycle!, true)
+    } else {
+      content.changed()
+      if (content.received > this.drainLimit) {
+        this.finish(this.cycle!, false)
+        return end
+      }
+      this.adjustReading()
+    }
+    return pos
+  }
+
+  /** The peer ended its side while its request is being answered. */
+  private contentEnded(): void {
+    const cycle = this.cycle!
+    if (this.contentOpen) {
+      this.contentOpen = false
+      this.decoder = null
+      cycle.persist = false
+      cycle.content!.fail(PeerErrorCode.INCOMPLETE_CONTENT)
+      if (cycle.ended) this.finish(cycle, false)
+    } else if (this.engine.abortOnHalfClose) {
+      this.cut('the peer closed its side')
+    }
+  }
+
+  private stashRest(bytes: Buffer, start: number, end: number): void {
+    const rest = bytes.subarray(start, end)
+    if (this.stash !== null) this.stash = Buffer.concat([this.stash, rest])
+    else this.stash = bytes === this.owned ? rest : Buffer.from(rest)
+    this.adjustReading()
+  }
+
+  /** May the next request of this connection begin now? If not, something that calls `proceed` has been arranged. */
+  private mayStart(): boolean {
+    if (this.pendingHooks >= MAX_PENDING_HOOKS) return false
+    if (this.turnCycles >= TURN_CYCLES || this.turnBytes + this.out.bytes >= TURN_BYTES) {
+      this.yieldTurn()
+      return false
+    }
+    const high = this.engine.limits.writeHighWater
+    if (this.out.bytes + this.transport.pendingBytes < high) return true
+    this.flush()
+    return this.transport.pendingBytes < high
+  }
+
+  private yieldTurn(): void {
+    if (this.turnScheduled) return
+    this.turnScheduled = true
+    this.engine.yieldTurn(this)
+  }
+
+  private adjustReading(): void {
+    const cycle = this.cycle
+    const full = this.contentOpen && cycle !== null && !cycle.ended && cycle.content!.held >= this.engine.limits.readBuffer
+    const pause = (this.stash !== null || full) && this.state !== LINGERING
+    if (pause === this.paused || this.state === CLOSED || this.state === TAKEN_OVER) return
+    this.paused = pause
+    if (pause) this.transport.pauseReading()
+    else this.transport.resumeReading()
+  }
+
+  private discardInput(octets: number): void {
+    this.lingered += octets
+    if (this.lingered > this.engine.limits.maxDrain) this.destroyWhenFlushed()
+  }
+
+  // ── Content ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  onContentWanted(): void {
+    const cycle = this.cycle
+    if (cycle === null) return
+    if (cycle.head.expectContinue && !cycle.continued && !cycle.headSent) cycle.sendContinue()
+    this.adjustReading()
+  }
+
+  onContentTaken(): void {
+    this.onContentWanted()
+  }
+
+  // ── Output ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Something was added to `out`: it leaves at the end of this turn. */
+  wrote(): void {
+    if (this.inRead || this.interpreting) return
+    this.settle()
+  }
+
+  /** See that what is in `out` leaves: now if nothing more can come in this turn, else after its microtasks. */
+  private settle(): void {
+    if (this.out.bytes === 0 && this.state !== LINGERING) {
+      if (this.firstEnded !== null && this.transport.pendingBytes === 0) this.afterFlush()
+      this.adjustReading()
+      return
+    }
+    if (this.inRead && this.state !== RESPONDING) this.flush()
+    else if (!this.flushScheduled) {
+      this.flushScheduled = true
+      this.engine.scheduleFlush(this, this.inRead)
+    }
+    this.adjustReading()
+  }
+
+  /** Give everything to the transport. */
+  flush(): void {
+    this.flushScheduled = false
+    if (this.state === CLOSED || this.state === TAKEN_OVER) return
+    const bytes = this.out.bytes
+    if (bytes > 0) {
+      this.turnBytes += bytes
+      this.flushed += bytes
+      this.out.flush(this.transport)
+    }
+    if (this.state === LINGERING && !this.finSent) {
+      this.finSent = true
+      this.transport.endWriting()
+    }
+    if (this.transport.pendingBytes === 0) this.afterFlush()
+    else this.sending ??= new Progress(this.flushed - this.transport.untakenBytes())
+  }
+
+  /** Everything is in the kernel. */
+  private afterFlush(): void {
+    this.sending = null
+    if (this.state === LINGERING && this.finSent) {
+      if (this.peerEnded || this.lingered > this.engine.limits.maxDrain) this.destroy()
+      else if (this.deadline === Infinity) this.deadline = this.engine.deadlines.in(this.engine.timeouts.linger)
+    }
+    this.endCycles(true)
+  }
+
+  private endCycles(completed: boolean): void {
+    while (this.firstEnded !== null) {
+      const cycle = this.firstEnded
+      this.firstEnded = cycle.nextEnded
+      if (this.firstEnded === null) this.lastEnded = null
+      cycle.nextEnded = null
+      cycle.completed = completed && cycle.reason === ''
+      this.engine.handler.onCycleEnd(cycle)
+    }
+  }
+
+  /** For the application's iteration: false when it should stop until `onWritable`. */
+  writable(): boolean {
+    const high = this.engine.limits.writeHighWater
+    if (this.state !== RESPONDING) return true
+    if (this.out.bytes + this.transport.pendingBytes >= high) this.flush()
+    if (this.transport.pendingBytes >= high) {
+      this.writableWanted = true
+      return false
+    }
+    if (this.turnBytes + this.out.bytes >= TURN_BYTES) {
+      this.writableWanted = true
+      this.flush()
+      this.yieldTurn()
+      return false
+    }
+    return true
+  }
+
+  /** The connection's part of the decision to keep it (RFC 9112 §9.3). */
+  mayPersist(cycle: Cycle): boolean {
+    const engine = this.engine
+    if (engine.keepalive === 0 || engine.crowded) return false
+    const more = this.stash !== null || (this.rest !== null && this.restStart < this.restEnd)
+    if ((engine.draining || this.peerEnded) && !more) return false
+    if (!this.contentOpen) return true
+    // RFC 9110 §10.1.1: after a final answer without a 100 nobody knows whether the content will come.
+    if (cycle.head.expectContinue && !cycle.continued) return false
+    const content = cycle.content!
+    return content.announced < 0 || content.announced - content.received <= engine.limits.maxDrain
+  }
+
+  /** The answer is complete: drain the rest of the request, or finish at once. */
+  responseEnded(cycle: Cycle): void {
+    if (cycle !== this.cycle) return
+    this.writableWanted = false
+    if (this.contentOpen && cycle.persist) {
+      cycle.content!.discard()
+      this.drainLimit = cycle.content!.received + this.engine.limits.maxDrain
+      cycle.content!.fail(-1)
+      this.wrote()
+      return
+    }
+    this.finish(cycle, cycle.persist)
+    if (!this.interpreting) this.proceed()
+  }
+
+  /** The answer falls short of its announced length: what there is leaves, then the connection is cut so that the peer can tell. */
+  cutShort(cycle: Cycle, reason: string): void {
+    cycle.ended = true
+    cycle.reason = reason
+    this.flush()
+    this.cut(reason)
+  }
+
+  /** The cycle is over but for its bytes on their way. */
+  private finish(cycle: Cycle, keep: boolean): void {
+    this.cycle = null
+    if (this.contentOpen) cycle.content!.fail(-1)
+    this.contentOpen = false
+    this.decoder = null
+    this.addEnded(cycle)
+    if (!keep) {
+      this.linger()
+      return
+    }
+    this.state = IDLE
+    this.deadline = this.engine.deadlines.in(this.engine.keepalive)
+    if (!this.interpreting && this.stash === null) this.enterIdle()
+  }
+
+  private addEnded(cycle: Cycle): void {
+    if (this.lastEnded === null) this.firstEnded = cycle
+    else this.lastEnded.nextEnded = cycle
+    this.lastEnded = cycle
+  }
+
+  // ── Errors and ends ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A peer error: a clear answer if one can still be given, then nothing of this connection is interpreted any more. */
+  refuse(code: number, offset: number, requestLine = ''): void {
+    if (this.state >= LINGERING) return
+    const { name, status, reason } = peerErrorInfo(code)
+    const cycle = this.cycle
+    const sent = cycle !== null && cycle.headSent
+    const head = cycle?.head ?? null
+    const peer = this.transport.peerAddress()
+    const line = head !== null ? head.text.slice(0, head.text.indexOf('\r')) : requestLine || this.readSoFar()
+    if (!sent) {
+      const text = reason + '\r\n'
+      const body = head?.method === 'HEAD' ? '' : text
+      const answer =
+        `${this.engine.version} ${status} ${statusText(status)}\r\nContent-Type: text/plain\r\nContent-Length: ${text.length}\r\n` +
+        `${this.engine.dates.fieldLine()}Connection: close\r\n\r\n${body}`
+      this.out.text(answer, answer.length)
+      if (cycle !== null) {
+        cycle.wireBytes += answer.length
+        cycle.bodyBytes = body.length
+        cycle.status = status
+        cycle.headSent = true
+      }
+    }
+    const event = { name, status: sent ? 0 : status, reason, offset, requestLine: line, remoteAddress: peer.address, remotePort: peer.port }
+    this.engine.handler.onPeerError(event, peer, cycle)
+    if (cycle === null) {
+      this.linger()
+      return
+    }
+    if (cycle.ended) {
+      // Found while the rest of the request was being thrown away: its answer stands.
+      this.finish(cycle, false)
+      return
+    }
+    cycle.reason = `${name}: ${reason}`
+    cycle.ended = true
+    cycle.content?.fail(code)
+    cycle.owner?.onAborted(cycle.reason)
+    if (sent) {
+      this.cut(cycle.reason)
+    } else {
+      this.finish(cycle, false)
+    }
+  }
+
+  /** Close in stages (RFC 9112 §9.6): everything out, half-close, read on and discard until the peer closes, so that it can read the answer. */
+  private linger(): void {
+    if (this.state >= LINGERING) return
+    this.engine.leaveIdle(this)
+    this.dropHead()
+    this.state = LINGERING
+    this.stash = null
+    this.deadline = Infinity
+    if (!this.inRead) this.settle()
+    this.adjustReading()
+  }
+
+  private destroyWhenFlushed(): void {
+    if (this.out.bytes === 0 && this.finSent && this.transport.pendingBytes === 0) this.destroy()
+  }
+
+  private destroy(): void {
+    if (this.state === CLOSED) return
+    this.transport.destroy()
+    this.closed('the connection was closed')
+  }
+
+  /** End it so that the peer sees a failure: a plain close would make a truncated answer look complete. */
+  cut(reason: string): void {
+    if (this.state === CLOSED) return
+    if (this.duplex !== null) this.duplex.destroy()
+    else this.transport.reset()
+    this.closed(reason)
+  }
+
+  private closed(reason: string): void {
+    if (this.state === CLOSED) return
+    const complete = this.state === LINGERING && this.finSent && this.out.bytes === 0 && this.transport.pendingBytes === 0
+    this.state = CLOSED
+    this.stash = null
+    this.dropHead()
+    this.out.clear()
+    const cycle = this.cycle
+    if (cycle !== null) {
+      this.cycle = null
+      this.contentOpen = false
+      const wasEnded = cycle.ended
+      cycle.ended = true
+      if (cycle.reason === '') cycle.reason = reason
+      cycle.content?.fail(-1)
+      if (!wasEnded) cycle.owner?.onAborted(reason)
+      this.addEnded(cycle)
+    }
+    if (!complete) for (let ended = this.firstEnded; ended !== null; ended = ended.nextEnded) if (ended.reason === '') ended.reason = reason
+    this.endCycles(complete)
+    this.engine.closed(this)
+    this.whenClosed?.()
+  }
+
+  /** Evicted for a newcomer. */
+  closeIdle(): void {
+    if (this.state === IDLE) this.destroyOrLinger()
+  }
+
+  private destroyOrLinger(): void {
+    if (this.out.bytes === 0 && this.transport.pendingBytes === 0 && !this.transport.secure) this.destroy()
+    else this.linger()
+  }
+
+  /** The server begins to drain. */
+  drain(): void {
+    switch (this.state) {
+      case NEW:
+        this.destroy()
+        return
+      case IDLE:
+        if (this.stash === null) this.deadline = Math.min(this.deadline, this.engine.deadlines.in(this.engine.timeouts.idleGrace))
+        return
+      case TAKEN_OVER:
+      case RESPONDING:
+        if (this.mayCutAtDrain) this.cut('the server is shutting down')
+        return
+      default:
+    }
+  }
+
+  /** eventlet.set_idle: a drain may close this connection although a request is being answered. */
+  setIdle(): void {
+    this.mayCutAtDrain = true
+    if (this.engine.draining) this.cut('the server is shutting down')
+  }
+
+  /** Hand the connection over with everything that was read and not interpreted. Only the current cycle may ask. */
+  takeOver(cycle: Cycle): Duplex {
+    this.flush()
+    cycle.headSent = true
+    const parts: Uint8Array[] = []
+    const content = cycle.content
+    for (let piece = content?.take(Infinity) ?? null; piece !== null; piece = content!.take(Infinity)) parts.push(piece)
+    if (this.stash !== null) parts.push(this.stash)
+    if (this.rest !== null) parts.push(this.rest.subarray(this.restStart, this.restEnd))
+    const leftover = parts.length === 0 ? null : Buffer.concat(parts)
+    this.state = TAKEN_OVER
+    this.stash = this.rest = this.cycle = null
+    this.contentOpen = false
+    cycle.ended = true
+    this.engine.deadlines.remove(this)
+    const duplex = this.transport.detach(leftover)
+    this.duplex = duplex
+    duplex.once('close', () => this.closed('the connection was closed'))
+    this.addEnded(cycle)
+    return duplex
+  }
+
+  get isTakenOver(): boolean {
+    return this.state === TAKEN_OVER
+  }
+
+  /** The application returned from a takeover: its cycle ends, the connection goes on without us. */
+  endTakeover(): void {
+    if (this.state === TAKEN_OVER) this.endCycles(true)
+  }
+
+  /** A cycle's post hooks are still running. */
+  holdHooks(): void {
+    this.pendingHooks++
+  }
+
+  hooksDone(): void {
+    if (this.pendingHooks-- >= MAX_PENDING_HOOKS) this.proceed()
+  }
+
+  // ── Deadlines ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  onTick(now: number): void {
+    if (this.transport.pendingBytes > 0 && this.sendingTooSlow()) {
+      this.cut('the peer takes the answer too slowly')
+      return
+    }
+    const timeouts = this.engine.timeouts
+    switch (this.state) {
+      case NEW:
+        if (now >= this.deadline) this.destroy()
+        return
+      case READING:
+        if (now >= this.deadline) this.refuse(PeerErrorCode.HEAD_TIMEOUT, -1)
+        return
+      case IDLE:
+        if (now >= this.deadline && this.stash === null) this.destroyOrLinger()
+        return
+      case LINGERING:
+        if (now >= this.deadline) this.destroy()
+        return
+      case RESPONDING: {
+        const cycle = this.cycle!
+        const age = now - cycle.startedAt - TICK
+        let code = 0
+        if (this.contentOpen && this.contentTooSlow(cycle)) code = PeerErrorCode.BODY_TIMEOUT
+        else if (age >= timeouts.request) code = PeerErrorCode.REQUEST_TIMEOUT
+        else if (age >= timeouts.handler && !cycle.headSent) code = PeerErrorCode.HANDLER_TIMEOUT
+        if (code !== 0) this.refuse(code, -1)
+        return
+      }
+      default:
+    }
+  }
+
+  private contentTooSlow(cycle: Cycle): boolean {
+    const { body, minBodyRate, rateGrace } = this.engine.timeouts
+    // Not the peer's fault: it waits for a 100, or we do not read.
+    if (this.paused || (cycle.head.expectContinue && !cycle.continued && !cycle.ended)) return false
+    return this.receiving!.tooSlow(cycle.content!.received, body, minBodyRate, rateGrace)
+  }
+
+  private sendingTooSlow(): boolean {
+    const { send, minSendRate, rateGrace } = this.engine.timeouts
+    return this.sending !== null && this.sending.tooSlow(this.flushed - this.transport.untakenBytes(), send, minSendRate, rateGrace)
+  }
+
+  private readSoFar(): string {
+    return this.headBytes === null ? '' : firstLine(this.headBytes, 0, this.headLength)
+  }
+}
+
+/** The first line of a head that was refused, for the log. */
+function firstLine(bytes: Buffer, start: number, end: number): string {
+  let from = start
+  while (from < end && (bytes[from] === 0x0d || bytes[from] === 0x0a)) from++
+  const to = Math.min(end, from + REQUEST_LINE_MAX)
+  const text = bytes.toString('latin1', from, to)
+  const stop = text.search(/[\r\n]/)
+  return stop < 0 ? text : text.slice(0, stop)
+}

@@ -1,0 +1,148 @@
+// The content of one request between the decoder and whoever reads it: owned copies in order, bounded by back-pressure.
+// Knows nothing of chunked coding or of wsgi.input; `limits.readBuffer` is enforced by the connection, which watches `held`.
+import { Buffer } from 'node:buffer'
+import type { ContentSink } from '../parser/chunked-decoder.ts'
+
+/** Smaller runs are gathered in buffers of this size, so that a million one-byte chunks cost bytes and not objects. */
+const GATHER = 4096
+
+/** Who waits for content. */
+export interface ContentWaiter {
+  /** Something changed: bytes arrived, the end, or a failure. Called once per `wait`. */
+  onContentChange(): void
+}
+
+/** What the content needs of its connection. */
+export interface ContentSource {
+  /** Someone wants to read: send the automatic 100 if it is due, and see that reading goes on. */
+  onContentWanted(): void
+  /** Held bytes were taken: reading may go on. */
+  onContentTaken(): void
+}
+
+export class Content implements ContentSink {
+  /** Every octet of the content has been decoded. */
+  complete = false
+  /** Why there will be no more, a PeerErrorCode or -1 for a vanished peer; 0 while all is well. */
+  failure = 0
+  /** Bytes waiting to be taken. */
+  held = 0
+  /** Octets of content decoded so far. */
+  received = 0
+  /** Announced length, or -1 when chunked. */
+  readonly announced: number
+  /** Trailers, once complete. */
+  trailers: string[] | null = null
+  private readonly source: ContentSource
+  private pieces: Buffer[] = []
+  private first = 0
+  /** Unfinished gathering buffer, its used part not yet in `pieces`. */
+  private gather: Buffer | null = null
+  private gatherFrom = 0
+  private gatherTo = 0
+  private discarding = false
+  private waiter: ContentWaiter | null = null
+
+  constructor(source: ContentSource, announced: number) {
+    this.source = source
+    this.announced = announced
+  }
+
+  /** From the decoder; the bytes are copied. */
+  onContent(bytes: Buffer, start: number, end: number): void {
+    const length = end - start
+    this.received += length
+    if (this.discarding) return
+    this.held += length
+    if (length < GATHER) {
+      if (this.gather === null || GATHER - this.gatherTo < length) {
+        this.closeGather()
+        // A whole small body gets its exact size; more of the same shares a gathering buffer.
+        this.gather = Buffer.allocUnsafe(this.received === this.announced ? length : GATHER)
+        this.gatherFrom = this.gatherTo = 0
+      }
+      bytes.copy(this.gather, this.gatherTo, start, end)
+      this.gatherTo += length
+    } else {
+      this.closeGather()
+      const piece = Buffer.allocUnsafe(length)
+      bytes.copy(piece, 0, start, end)
+      this.pieces.push(piece)
+    }
+  }
+
+  /** The next held bytes, at most `most` of them; null when nothing is held. The caller owns them. */
+  take(most: number): Buffer | null {
+    if (this.first === this.pieces.length) this.cutGather()
+    if (this.first === this.pieces.length) return null
+    let piece = this.pieces[this.first]!
+    if (piece.length > most) {
+      this.pieces[this.first] = piece.subarray(most)
+      piece = piece.subarray(0, most)
+    } else {
+      this.pieces[this.first++] = EMPTY
+      if (this.first === this.pieces.length) {
+        this.pieces.length = 0
+        this.first = 0
+      }
+    }
+    this.held -= piece.length
+    this.source.onContentTaken()
+    return piece
+  }
+
+  /** Puts bytes back in front: for a line reader that looked too far. */
+  putBack(piece: Buffer): void {
+    if (piece.length === 0) return
+    if (this.first > 0) this.pieces[--this.first] = piece
+    else this.pieces.unshift(piece)
+    this.held += piece.length
+  }
+
+  /** Nothing is held and nothing will come. */
+  get ended(): boolean {
+    return this.held === 0 && (this.complete || this.failure !== 0)
+  }
+
+  /** One waiter at a time: told at the next change. Asks the peer for content (100 Continue) if need be. */
+  wait(waiter: ContentWaiter): void {
+    this.waiter = waiter
+    this.source.onContentWanted()
+  }
+
+  /** Drop what is held and whatever still comes. */
+  discard(): void {
+    this.discarding = true
+    this.pieces.length = 0
+    this.first = 0
+    this.gather = null
+    this.held = 0
+  }
+
+  /** By the connection, after it decoded something, at the end, or at a failure. */
+  changed(): void {
+    const waiter = this.waiter
+    if (waiter === null) return
+    this.waiter = null
+    waiter.onContentChange()
+  }
+
+  fail(failure: number): void {
+    if (this.complete || this.failure !== 0) return
+    this.failure = failure
+    this.changed()
+  }
+
+  private closeGather(): void {
+    this.cutGather()
+    this.gather = null
+  }
+
+  private cutGather(): void {
+    if (this.gather === null || this.gatherTo === this.gatherFrom) return
+    this.pieces.push(this.gather.subarray(this.gatherFrom, this.gatherTo))
+    this.gatherFrom = this.gatherTo
+  }
+}
+
+const EMPTY = Buffer.alloc(0)

@@ -1,0 +1,291 @@
+// What the connections of one server share: limits, clock, parsers to lend, who answers; admission, eviction, parking and draining.
+// Knows nothing of listeners and environs.
+import { AsyncResource } from 'node:async_hooks'
+import { RequestParser } from '../parser/request-parser.ts'
+import type { Limits, Timeouts } from '../parser/limits.ts'
+import type { Clock } from './clock.ts'
+import { Connection } from './connection.ts'
+import type { Cycle } from './cycle.ts'
+import { DateCache } from './date-cache.ts'
+import { Deadlines, type Timed } from './deadlines.ts'
+import type { Address, Transport } from './transport.ts'
+
+/** A request that was refused before, or instead of, the application's answer. */
+export interface PeerErrorEvent {
+  /** `HPE_…`, as in llhttp where it has one. */
+  readonly name: string
+  /** The status that the peer was answered with; 0 when it was cut off. */
+  readonly status: number
+  readonly reason: string
+  /** Octets into the head or content at which the error was found, -1 where it has no place. */
+  readonly offset: number
+  /** As far as it was received, latin-1, at most 1 024 characters. */
+  readonly requestLine: string
+  readonly remoteAddress: string
+  readonly remotePort: number
+}
+
+/** Whoever answers. */
+export interface CycleHandler {
+  /** A complete head, and what content came with it. May answer at once. */
+  onHead(cycle: Cycle): void
+  /** A peer error. With a cycle, `onCycleEnd` follows for it. */
+  onPeerError(event: PeerErrorEvent, peer: Address, cycle: Cycle | null): void
+  /** The last byte of the answer is in the kernel, or the peer is gone. Once per cycle. */
+  onCycleEnd(cycle: Cycle): void
+}
+
+/** `spawn` runs a connection; a pool that delays the task delays the reading. */
+export interface Spawner {
+  spawn(task: () => Promise<void>): unknown
+}
+
+export interface EngineSettings {
+  readonly limits: Limits
+  readonly timeouts: Timeouts
+  /** Idle milliseconds; 0: no keep-alive. */
+  readonly keepalive: number
+  readonly maxSize: number
+  readonly maxHttpVersion: 'HTTP/1.0' | 'HTTP/1.1'
+  readonly minimumChunkSize: number
+  readonly acceptTransferEncodingWithContentLength: boolean
+  readonly abortOnHalfClose: boolean
+  readonly customPool: Spawner | null
+  readonly clock: Clock
+}
+
+/** Free parsers kept: one is enough while heads arrive whole. */
+const MAX_FREE_PARSERS = 16
+
+/** A connection accepted but unread, waiting for a place. */
+class Parked implements Timed {
+  previousTimed: Timed | null = null
+  nextTimed: Timed | null = null
+  readonly transport: Transport
+  private readonly engine: Engine
+  private readonly deadline: number
+
+  constructor(engine: Engine, transport: Transport) {
+    this.engine = engine
+    this.transport = transport
+    this.deadline = engine.deadlines.in(engine.timeouts.firstByte)
+    engine.deadlines.add(this)
+  }
+
+  onTick(now: number): void {
+    if (now >= this.deadline) this.engine.dropParked(this)
+  }
+}
+
+export class Engine {
+  readonly limits: Limits
+  readonly timeouts: Timeouts
+  readonly handler: CycleHandler
+  readonly clock: Clock
+  readonly deadlines: Deadlines
+  readonly dates: DateCache
+  readonly keepalive: number
+  readonly minimumChunkSize: number
+  readonly abortOnHalfClose: boolean
+  /** `HTTP/1.1`, or `HTTP/1.0` by `maxHttpVersion`: begins every status line. */
+  readonly version: string
+  readonly speaks11: boolean
+  /** Connection and Keep-Alive for a peer that asked to be kept. */
+  readonly keepAliveLines: string
+  /** Async context of `serve()`: no request's context may leak into another (design §2.6). */
+  readonly root: AsyncResource = new AsyncResource('WIRELET_SERVER')
+  draining = false
+  /** Connections being served, parked ones not included. */
+  open = 0
+  /** Counters since the start. */
+  accepted = 0
+  evicted = 0
+  refusedAtAccept = 0
+  private readonly maxSize: number
+  private readonly pool: Spawner | null
+  private readonly parsers: RequestParser[] = []
+  private readonly parserOptions: { limits: Limits; acceptTransferEncodingWithContentLength: boolean }
+  private readonly connections = new Set<Connection>()
+  private parked = new Set<Parked>()
+  /** Idle connections, the longest idle first. */
+  private firstIdle: Connection | null = null
+  private lastIdle: Connection | null = null
+  private dirty: Connection[] = []
+  private flushDue = false
+  private readonly flushAll = (): void => this.flushDirty()
+  private readonly hopToTick = (): void => process.nextTick(this.flushAll)
+  private readonly onTurn = (connection: Connection): void => connection.onTurn()
+  private whenEmpty: (() => void) | null = null
+
+  constructor(settings: EngineSettings, handler: CycleHandler) {
+    this.limits = settings.limits
+    this.timeouts = settings.timeouts
+    this.handler = handler
+    this.clock = settings.clock
+    this.deadlines = new Deadlines(settings.clock)
+    this.dates = new DateCache(settings.clock)
+    this.keepalive = settings.keepalive
+    this.minimumChunkSize = settings.minimumChunkSize
+    this.abortOnHalfClose = settings.abortOnHalfClose
+    this.version = settings.maxHttpVersion
+    this.speaks11 = settings.maxHttpVersion === 'HTTP/1.1'
+    const seconds = Math.floor(settings.keepalive / 1000)
+    this.keepAliveLines = seconds >= 1 && Number.isFinite(seconds) ? `Connection: keep-alive\r\nKeep-Alive: timeout=${seconds}\r\n` : 'Connection: keep-alive\r\n'
+    this.maxSize = settings.maxSize
+    this.pool = settings.customPool
+    this.parserOptions = { limits: settings.limits, acceptTransferEncodingWithContentLength: settings.acceptTransferEncodingWithContentLength }
+  }
+
+  /** A new connection: served, parked or closed (design §3). */
+  accept(transport: Transport): void {
+    this.accepted++
+    if (this.draining) {
+      transport.destroy()
+    } else if (this.pool !== null) {
+      this.spawn(this.pool, transport)
+    } else if (this.open < this.maxSize || this.evictIdle()) {
+      this.serve(transport)
+    } else if (this.parked.size < this.limits.maxParked) {
+      this.parked.add(new Parked(this, transport))
+    } else {
+      this.refusedAtAccept++
+      transport.destroy()
+    }
+  }
+
+  /** Newcomers wait: answers close their connections, idle ones are closed. */
+  get crowded(): boolean {
+    return this.parked.size > 0
+  }
+
+  dropParked(parked: Parked): void {
+    if (!this.parked.delete(parked)) return
+    this.deadlines.remove(parked)
+    this.refusedAtAccept++
+    parked.transport.destroy()
+    this.checkEmpty()
+  }
+
+  private spawn(pool: Spawner, transport: Transport): void {
+    pool.spawn(
+      () =>
+        new Promise<void>((resolve) => {
+          if (this.draining) {
+            transport.destroy()
+            resolve()
+          } else {
+            this.serve(transport).whenClosed = resolve
+          }
+        })
+    )
+  }
+
+  private serve(transport: Transport): Connection {
+    const connection = new Connection(this, transport)
+    this.connections.add(connection)
+    this.open++
+    connection.start()
+    return connection
+  }
+
+  /** By the connection, once, when it is over. */
+  closed(connection: Connection): void {
+    if (!this.connections.delete(connection)) return
+    this.open--
+    this.deadlines.remove(connection)
+    this.leaveIdle(connection)
+    const next = this.parked.values().next()
+    if (next.done !== true && !this.draining && this.open < this.maxSize) {
+      this.parked.delete(next.value)
+      this.deadlines.remove(next.value)
+      this.serve(next.value.transport)
+    }
+    this.checkEmpty()
+  }
+
+  private evictIdle(): boolean {
+    if (this.firstIdle === null) return false
+    this.evicted++
+    this.firstIdle.closeIdle()
+    return true
+  }
+
+  enterIdle(connection: Connection): void {
+    if (connection.isIdle) return
+    connection.isIdle = true
+    connection.previousIdle = this.lastIdle
+    connection.nextIdle = null
+    if (this.lastIdle !== null) this.lastIdle.nextIdle = connection
+    else this.firstIdle = connection
+    this.lastIdle = connection
+  }
+
+  leaveIdle(connection: Connection): void {
+    if (!connection.isIdle) return
+    connection.isIdle = false
+    if (connection.previousIdle !== null) connection.previousIdle.nextIdle = connection.nextIdle
+    else this.firstIdle = connection.nextIdle
+    if (connection.nextIdle !== null) connection.nextIdle.previousIdle = connection.previousIdle
+    else this.lastIdle = connection.previousIdle
+    connection.previousIdle = connection.nextIdle = null
+  }
+
+  /** A parser for one head, lent while the head is read: an idle connection holds none. */
+  lendParser(secure: boolean): RequestParser {
+    const parser = this.parsers.pop() ?? new RequestParser(this.parserOptions)
+    parser.secure = secure
+    return parser
+  }
+
+  giveBackParser(parser: RequestParser): void {
+    parser.reset()
+    if (this.parsers.length < MAX_FREE_PARSERS) this.parsers.push(parser)
+  }
+
+  /** Flush the connection when everything that this turn can still produce, microtasks included, has been produced. `beforeMicrotasks`: we are in
+   *  the poll callback itself, where a tick would come before them. */
+  scheduleFlush(connection: Connection, beforeMicrotasks: boolean): void {
+    this.dirty.push(connection)
+    if (this.flushDue) return
+    this.flushDue = true
+    if (beforeMicrotasks) queueMicrotask(this.hopToTick)
+    else process.nextTick(this.flushAll)
+  }
+
+  private flushDirty(): void {
+    this.flushDue = false
+    const dirty = this.dirty
+    this.dirty = []
+    for (const connection of dirty) connection.flush()
+  }
+
+  /** The connection used up its share of this turn: it goes on after the others. */
+  yieldTurn(connection: Connection): void {
+    setImmediate(this.onTurn, connection)
+  }
+
+  /** Begin to drain: no new connection, `idleGrace` for used idle ones, `Connection: close` on every answer. Resolves when none is left. */
+  drain(): Promise<void> {
+    this.draining = true
+    for (const parked of this.parked) this.dropParked(parked)
+    for (const connection of this.connections) connection.drain()
+    return new Promise((resolve) => {
+      this.whenEmpty = resolve
+      this.checkEmpty()
+    })
+  }
+
+  /** Cut every connection that is left. */
+  destroyAll(): void {
+    for (const connection of this.connections) connection.cut('the server is shutting down')
+  }
+
+  private checkEmpty(): void {
+    if (this.whenEmpty !== null && this.open === 0 && this.parked.size === 0) {
+      const resolve = this.whenEmpty
+      this.whenEmpty = null
+      resolve()
+    }
+  }
+}
+

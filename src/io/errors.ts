@@ -1,0 +1,64 @@
+// What an application can catch. Codes are API, messages are not (design §7).
+// Peer errors stay numbers inside the engine and become one of these only where an application is waiting for an answer.
+
+/** Base of every error that Wirelet throws or rejects with. */
+export class WireletError extends Error {
+  /** Stable, `ERR_WIRELET_…`. */
+  readonly code: `ERR_WIRELET_${string}`
+  /** The status that answers the request if the application lets the error pass; 500 unless the peer is to blame. */
+  readonly status: number = 500
+
+  constructor(code: `ERR_WIRELET_${string}`, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+
+  override get name(): string {
+    return this.constructor.name
+  }
+}
+
+/** The peer left, was cut off by a deadline, or ended its side before the announced content was complete. */
+export class RequestAborted extends WireletError {
+  override readonly status = 400
+  constructor(message: string) {
+    super('ERR_WIRELET_REQUEST_ABORTED', message)
+  }
+}
+
+/** The chunked coding of the content is invalid (eventlet `ChunkReadError`). */
+export class ChunkReadError extends WireletError {
+  override readonly status = 400
+  constructor(message: string) {
+    super('ERR_WIRELET_CHUNK_READ', message)
+  }
+}
+
+/** The content is larger than `maxBodySize`, or than `maxBufferedBody` for a read that has to hold it. */
+export class BodyTooLarge extends WireletError {
+  override readonly status = 413
+  constructor(message: string) {
+    super('ERR_WIRELET_BODY_TOO_LARGE', message)
+  }
+}
+
+/** The head of the answer is already on its way. */
+export class HeadersSent extends WireletError {
+  constructor(message: string) {
+    super('ERR_WIRELET_HEADERS_SENT', message)
+  }
+}
+
+/** A status, header, trailer or length that must not go on the wire. */
+export class InvalidHeader extends WireletError {
+  constructor(message: string) {
+    super('ERR_WIRELET_INVALID_HEADER', message)
+  }
+}
+
+/** Wirelet was called in a way that makes no sense. */
+export class UsageError extends WireletError {
+  constructor(message: string) {
+    super('ERR_WIRELET_USAGE', message)
+  }
+}

@@ -1,0 +1,320 @@
+// The only file that touches Node's internal stream interface: getting its pieces silently, testing them before use, and the four calls that HandleTransport
+// makes. Facts and their measurements: handles.md; a wrong call here is a SIGABRT, not an exception. Knows no connection.
+import { Buffer } from 'node:buffer'
+import { getSystemErrorName, types } from 'node:util'
+import { SLAB_SIZE, slab } from './read-slab.ts'
+
+/** A libuv TCP or pipe handle as net.Socket wraps it. */
+export interface StreamHandle {
+  useUserBuffer(slab: Uint8Array): number
+  onread: (this: StreamHandle) => undefined
+  readStart(): number
+  readStop(): number
+  writeBuffer(request: WriteRequest, bytes: Uint8Array): number
+  writev(request: WriteRequest, bytes: Uint8Array[], allBuffers: true): number
+  shutdown(request: ShutdownRequest): number
+  close(closed?: () => void): void
+  ref(): void
+  unref(): void
+  readonly writeQueueSize: number
+  readonly bytesRead: number
+  readonly bytesWritten: number
+  /** TCP only, like all below. */
+  reset?(closed?: () => void): number
+  getpeername?(into: object): number
+  getsockname?(into: object): number
+  setNoDelay?(on: boolean): number
+  setKeepAlive?(on: boolean, seconds: number): number
+  /** Ours: who reads from it. A property is the cheapest way back (handles.md §9). */
+  conn: HandleReader
+}
+
+/** What a handle's bytes go to. Neither may keep the slab. */
+export interface HandleReader {
+  bytesArrived(length: number): void
+  /** UV_EOF or an error. */
+  readFailed(status: number): void
+  /** One of the two threw. */
+  abandon(error: unknown): void
+}
+
+export interface HandleWriter {
+  writeCompleted(request: WriteRequest, status: number): void
+  abandon(error: unknown): void
+}
+
+/** Once it went asynchronous it belongs to that write for ever (a second use aborts), and what hangs on it keeps the memory alive. */
+export interface WriteRequest {
+  oncomplete: (this: WriteRequest, status: number) => void
+  writer: HandleWriter | null
+  /** The view or views that libuv reads from. */
+  held: Uint8Array | Uint8Array[] | null
+  size: number
+  /** The pooled memory below them. */
+  memory: Buffer | null | (Buffer | null)[]
+}
+
+export interface ShutdownRequest {
+  oncomplete: (this: ShutdownRequest, status: number) => void
+}
+
+/** What `server._handle` offers, a cluster worker's plain object too. */
+export interface ListeningHandle {
+  onconnection: (this: unknown, status: number, handle: unknown) => void
+}
+
+export const UV_EOF = -4095
+export const UV_ENOTCONN = -107
+export const UV_ECANCELED = -125
+/** Results of `writeBytes` and `writeViews`; negative ones are the system's. */
+export const WRITTEN = 0
+export const PENDING = 1
+/** Not an errno: Node's interface did not do what it does on the lines that we know. */
+const BROKEN = -99999
+const UV_EBADF = -9
+
+interface Binding {
+  WriteWrap: new () => WriteRequest
+  ShutdownWrap: new () => ShutdownRequest
+  /** Written by native code during each stream call, so it is to be read first of all. */
+  state: Int32Array
+  kRead: number
+  kWritten: number
+  kAsync: number
+}
+
+/** Where CI runs every handle test; `auto` trusts no other. */
+const LISTED_PLATFORMS = ['linux']
+const LISTED_MAJORS = [20, 22, 24, 26]
+
+let binding: Binding | null | undefined
+let state: Int32Array = new Int32Array(0)
+let kRead = 0
+let kWritten = 0
+let kAsync = 0
+/** The request that every write is tried with: one that completed at once has left it untouched. */
+let spare: WriteRequest
+
+/** Which first uses have been seen to work: bit 0 reading, 1 writeBuffer, 2 writev, for TCP; the same for pipes three bits up. */
+let proven = 0
+const READ = 1
+const WRITE = 2
+const WRITEV = 4
+const PIPE_SHIFT = 3
+const ALL_PROVEN = 63
+const faultListeners: Set<() => void> = new Set()
+let faulty = false
+
+/** Whether `auto` may choose handles here. */
+export function isListedRuntime(): boolean {
+  return LISTED_PLATFORMS.includes(process.platform) && LISTED_MAJORS.includes(Number.parseInt(process.versions.node, 10))
+}
+
+/** Get the pieces. False where they are not to be had: another runtime, the permission model, a later Node of another shape, or a self-test that failed. */
+export function prepareHandles(): boolean {
+  if (binding === undefined) {
+    binding = loadBinding()
+    if (binding !== null) {
+      ;({ state, kRead, kWritten, kAsync } = binding)
+      spare = newRequest(binding)
+    }
+  }
+  return binding !== null && !faulty
+}
+
+/** `listener` hears when a first read or write shows that handles cannot be used after all. */
+export function onHandleFault(listener: () => void): void {
+  faultListeners.add(listener)
+}
+
+export function offHandleFault(listener: () => void): void {
+  faultListeners.delete(listener)
+}
+
+/** 'ECONNRESET' for -104. */
+export function errorName(status: number): string {
+  return status === BROKEN || !(status < 0) ? 'ERR_WIRELET_TRANSPORT' : getSystemErrorName(status)
+}
+
+/** Read into the slab from here on; `reader` is called back from the event loop only, never from inside a call of ours. */
+export function startReading(handle: StreamHandle, reader: HandleReader): number {
+  handle.conn = reader
+  const status = handle.useUserBuffer(slab)
+  if (status !== 0) return status
+  handle.onread = onRead
+  return handle.readStart()
+}
+
+/** WRITTEN: the kernel has it all. PENDING: `writer` hears of it later, and until then libuv reads the memory. Negative: failed, nothing is held. */
+export function writeBytes(handle: StreamHandle, bytes: Uint8Array, memory: Buffer | null, writer: HandleWriter): number {
+  if (!types.isUint8Array(bytes)) throw new TypeError('bytes must be a Uint8Array')
+  const request = spare
+  const status = proven === ALL_PROVEN ? handle.writeBuffer(request, bytes) : provenWrite(handle, request, bytes, bytes.length)
+  if (status !== 0) return status ?? UV_EBADF
+  if (state[kAsync] === 0) return WRITTEN
+  hold(request, writer, bytes, bytes.length, memory)
+  return PENDING
+}
+
+/** The same for several at once; `views` must not be empty, `length` is their sum. */
+export function writeViews(handle: StreamHandle, views: Uint8Array[], length: number, memory: (Buffer | null)[], writer: HandleWriter): number {
+  if (views.length === 0 || !views.every(types.isUint8Array)) throw new TypeError('views must be Uint8Arrays')
+  const request = spare
+  const status = proven === ALL_PROVEN ? handle.writev(request, views, true) : provenWrite(handle, request, views, length)
+  if (status !== 0) return status ?? UV_EBADF
+  if (state[kAsync] === 0) return WRITTEN
+  hold(request, writer, views.slice(), length, memory.slice())
+  return PENDING
+}
+
+/** Half-close after what is pending; `done` hears of it unless this returns non-zero. A handle that is shutting down cannot be reset (-22). */
+export function shutDown(handle: StreamHandle, done: (status: number) => void): number {
+  const request = new binding!.ShutdownWrap()
+  request.oncomplete = done
+  return handle.shutdown(request)
+}
+
+function newRequest(from: Binding): WriteRequest {
+  const request = new from.WriteWrap()
+  request.oncomplete = onWriteComplete
+  request.writer = null
+  request.held = null
+  request.size = 0
+  request.memory = null
+  return request
+}
+
+function hold(request: WriteRequest, writer: HandleWriter, held: Uint8Array | Uint8Array[], size: number, memory: Buffer | null | (Buffer | null)[]): void {
+  spare = newRequest(binding!)
+  request.writer = writer
+  request.held = held
+  request.size = size
+  request.memory = memory
+}
+
+/** Shared by all handles. Anything but `undefined` returned aborts the process; an exception would leave a handle that nobody closes. */
+function onRead(this: StreamHandle): undefined {
+  const n = state[kRead]
+  const reader = this.conn
+  try {
+    // 0 is EAGAIN: what waited was a multiple of 64 KiB.
+    if (n > 0) {
+      if (proven === ALL_PROVEN || provenRead(this, n)) reader.bytesArrived(n)
+      else reader.readFailed(BROKEN)
+    } else if (n < 0) reader.readFailed(n)
+  } catch (error) {
+    reader.abandon(error)
+  }
+  return undefined
+}
+
+function onWriteComplete(this: WriteRequest, status: number): void {
+  const writer = this.writer!
+  try {
+    writer.writeCompleted(this, status)
+  } catch (error) {
+    writer.abandon(error)
+  }
+  this.writer = null
+  this.held = null
+  this.memory = null
+}
+
+/** The first read of either class says what later ones rely on: the count is where we look for it, and the bytes are in the slab's bounds. */
+function provenRead(handle: StreamHandle, n: number): boolean {
+  const bit = READ << shiftOf(handle)
+  if ((proven & bit) !== 0) return true
+  if (n > SLAB_SIZE || n !== handle.bytesRead) {
+    fault()
+    return false
+  }
+  proven |= bit
+  return true
+}
+
+/** The first write of either kind to either class: 0 and a count back, and a plain answer to whether it is still under way. */
+function provenWrite(handle: StreamHandle, request: WriteRequest, bytes: Uint8Array | Uint8Array[], length: number): number {
+  const several = Array.isArray(bytes)
+  const bit = (several ? WRITEV : WRITE) << shiftOf(handle)
+  const known = (proven & bit) !== 0
+  const before = handle.bytesWritten
+  if (!known) state[kWritten] = state[kAsync] = -1
+  const status = several ? handle.writev(request, bytes, true) : handle.writeBuffer(request, bytes)
+  // A peer that is gone proves nothing.
+  if (known || (typeof status === 'number' && status < 0) || status === undefined) return status
+  const isAsync = state[kAsync]
+  if (status === 0 && state[kWritten] === length && (isAsync === 0 || isAsync === 1) && handle.bytesWritten === before + length) {
+    proven |= bit
+    return 0
+  }
+  // It may be under way all the same: neither the request nor the memory is used again.
+  hold(request, SILENT, bytes, length, null)
+  fault()
+  return BROKEN
+}
+
+const SILENT: HandleWriter = { writeCompleted(): void {}, abandon(): void {} }
+
+function shiftOf(handle: StreamHandle): number {
+  return handle.getpeername === undefined ? PIPE_SHIFT : 0
+}
+
+function fault(): void {
+  faulty = true
+  for (const listener of faultListeners) listener()
+}
+
+function loadBinding(): Binding | null {
+  const { versions, permission } = process as unknown as { versions: Record<string, string | undefined>; permission?: unknown }
+  if (versions['bun'] !== undefined || versions['deno'] !== undefined || permission !== undefined) return null
+  try {
+    const found = internalBinding('stream_wrap')
+    const { WriteWrap, ShutdownWrap, streamBaseState: state } = found
+    const pieces = { WriteWrap, ShutdownWrap, state, kRead: found['kReadBytesOrError'], kWritten: found['kBytesWritten'], kAsync: found['kLastWriteWasAsync'] }
+    return isBinding(pieces) ? pieces : null
+  } catch {
+    return null
+  }
+}
+
+/** With `noDeprecation` set for the call there is neither DEP0111 on stderr under --pending-deprecation nor death under --throw-deprecation. */
+function internalBinding(name: string): Record<string, unknown> {
+  const { binding: load } = process as unknown as { binding(name: string): Record<string, unknown> }
+  const before = Object.getOwnPropertyDescriptor(process, 'noDeprecation')
+  Object.defineProperty(process, 'noDeprecation', { value: true, writable: true, enumerable: true, configurable: true })
+  try {
+    return load.call(process, name)
+  } finally {
+    if (before === undefined) delete (process as { noDeprecation?: boolean }).noDeprecation
+    else Object.defineProperty(process, 'noDeprecation', before)
+  }
+}
+
+function isBinding(pieces: Record<keyof Binding, unknown>): pieces is Record<keyof Binding, unknown> & Binding {
+  const { WriteWrap, ShutdownWrap, state, kRead, kWritten, kAsync } = pieces
+  if (typeof WriteWrap !== 'function' || typeof ShutdownWrap !== 'function' || !(state instanceof Int32Array)) return false
+  const indices = [kRead, kWritten, kAsync]
+  return new Set(indices).size === 3 && indices.every(index => Number.isInteger(index) && (index as number) >= 0 && (index as number) < state.length)
+}
+
+const METHODS = ['useUserBuffer', 'readStart', 'readStop', 'writeBuffer', 'writev', 'shutdown', 'close', 'ref', 'unref'] as const
+const NUMBERS = ['writeQueueSize', 'bytesRead', 'bytesWritten'] as const
+
+/** An accepted handle looks as every line of Node so far has made it. */
+export function isStreamHandle(value: unknown): value is StreamHandle {
+  if (typeof value !== 'object' || value === null) return false
+  const handle = value as Record<string, unknown>
+  return (
+    METHODS.every(name => typeof handle[name] === 'function') &&
+    NUMBERS.every(name => typeof handle[name] === 'number') &&
+    'onread' in handle &&
+    handle['isStreamBase'] === true
+  )
+}
+
+/** The listening handle of a server, or null if it has none that can be taken over. A cluster worker's is a plain object. */
+export function listeningHandle(server: object): ListeningHandle | null {
+  const handle = (server as { _handle?: unknown })._handle
+  if (typeof handle !== 'object' || handle === null) return null
+  return typeof (handle as Partial<ListeningHandle>).onconnection === 'function' ? (handle as ListeningHandle) : null
+}

@@ -1,0 +1,317 @@
+// Where connections come from: a listening socket of our own or of the caller, and the TLS settings that belong to it. Who serves them is not known here.
+import { Buffer } from 'node:buffer'
+import { readFileSync } from 'node:fs'
+import { chmod, lstat, unlink } from 'node:fs/promises'
+import { type AddressInfo, type ListenOptions as NodeListenOptions, type Server, type Socket, connect, createServer } from 'node:net'
+import * as tls from 'node:tls'
+import type { Address } from './transport.ts'
+
+export interface ListenOptions {
+  /** 0: any free port. */
+  port?: number
+  /** Default '127.0.0.1': being reachable from outside is asked for by name. */
+  host?: string
+  /** Of a unix socket. */
+  path?: string
+  /** Of the unix socket's file. Default 0o660. */
+  mode?: number
+  /** Connections that the kernel holds until they are accepted. Default 511. */
+  backlog?: number
+  /** An inherited listening socket. */
+  fd?: number
+  /** Closes the listener. */
+  signal?: AbortSignal
+}
+
+/** Everything that node:tls's server takes, and the two files by path. ALPN is ours: 'http/1.1'. */
+export interface TlsListenOptions extends tls.TlsOptions {
+  certfile?: string
+  keyfile?: string
+}
+
+/** Connections held between `listen()` and `serve()`; beyond it they are closed at accept. */
+const MAX_EARLY = 1024
+const DEFAULT_MODE = 0o660
+const DEFAULT_BACKLOG = 511
+/** sockaddr_un's sun_path without its NUL. Node 20 and 22 cut a longer path off silently and bind another file. */
+const MAX_PATH = process.platform === 'linux' ? 107 : 103
+const MAX_TIMER = 2 ** 31 - 1
+
+/** What a listener's connections and errors go to while it is served. */
+export interface Taker {
+  take(socket: Socket): void
+  listenerFailed(error: Error): void
+}
+
+/** Between the net.Server and whoever serves it; shared by a listener and the one that `wrapTls` made of it. */
+class Intake {
+  readonly server: Server
+  private taker: Taker | null = null
+  private refusing: boolean = false
+  private early: Socket[] = []
+  private failure: Error | null = null
+
+  constructor(server: Server) {
+    this.server = server
+    server.on(server instanceof tls.Server ? 'secureConnection' : 'connection', (socket: Socket) => this.arrived(socket))
+    server.on('error', (error: Error) => this.failed(error))
+  }
+
+  attach(taker: Taker): void {
+    if (this.taker !== null) throw new Error('this listener is being served already')
+    this.taker = taker
+    this.refusing = false
+    const { early, failure } = this
+    this.early = []
+    this.failure = null
+    if (failure !== null) taker.listenerFailed(failure)
+    for (const socket of early) if (!socket.destroyed) taker.take(socket)
+  }
+
+  /** From here on connections are closed at accept, until somebody attaches again. */
+  release(): void {
+    this.taker = null
+    this.refusing = true
+  }
+
+  dropEarly(): void {
+    for (const socket of this.early) socket.destroy()
+    this.early = []
+  }
+
+  private arrived(socket: Socket): void {
+    if (this.taker !== null) this.taker.take(socket)
+    else if (this.refusing || this.early.length >= MAX_EARLY) socket.destroy()
+    else {
+      socket.on('error', ignore)
+      this.early.push(socket)
+    }
+  }
+
+  private failed(error: Error): void {
+    if (this.taker !== null) this.taker.listenerFailed(error)
+    else this.failure = error
+  }
+}
+
+export class Listener {
+  /** TLS settings, files read; null for plain connections and for a tls.Server of the caller's own. */
+  readonly tls: TlsListenOptions | null
+  /** Made by `listen()`: not a net.Server of the caller's own. */
+  readonly own: boolean
+  /** Connections are encrypted, by us or by the caller's own tls.Server. */
+  readonly secure: boolean
+  /** Of a unix socket, else null. */
+  readonly path: string | null
+  /** `http://127.0.0.1:8090`, `https://[::1]:8443`, `http:/run/app.sock`. */
+  readonly url: string
+  private readonly where: Address
+  private readonly intake: Intake
+  private tlsServer: tls.Server | null = null
+  private settings: TlsListenOptions | null
+
+  /** @internal Use `listen`, `wrapTls` or `fromServer`. */
+  constructor(intake: Intake, options: TlsListenOptions | null, own: boolean) {
+    const { server } = intake
+    const bound = server.address()
+    if (bound === null) throw new Error('this server is not listening')
+    this.intake = intake
+    this.tls = this.settings = options
+    this.own = own
+    this.secure = options !== null || server instanceof tls.Server
+    this.path = typeof bound === 'string' ? bound : null
+    this.where = typeof bound === 'string' ? { address: 'unix', port: 0, family: 'unix' } : toAddress(bound)
+    this.url = (this.secure ? 'https:' : 'http:') + (this.path ?? '//' + hostAndPort(this.where))
+  }
+
+  get server(): Server {
+    return this.intake.server
+  }
+
+  /** Where it listens, or listened. */
+  address(): Address {
+    return this.where
+  }
+
+  /** Stop listening. Connections already accepted are whoever serves them's; those that nobody had taken yet are closed. */
+  close(): Promise<void> {
+    this.intake.dropEarly()
+    this.intake.release()
+    return new Promise(resolve => {
+      // Its callback would wait for the last connection. The socket is closed, and a unix path unlinked, when close() returns.
+      if (this.server.listening) this.server.close()
+      setImmediate(resolve)
+    })
+  }
+
+  ref(): this {
+    this.server.ref()
+    return this
+  }
+
+  unref(): this {
+    this.server.unref()
+    return this
+  }
+
+  /** New certificates for the handshakes to come. Without options the files of `certfile` and `keyfile` are read again. Throws, changing nothing, if they are unusable. */
+  setSecureContext(options: TlsListenOptions = {}): void {
+    if (this.settings === null) throw new Error('setSecureContext is for a listener made by wrapTls')
+    const merged = { ...this.settings, ...options }
+    if (options.cert !== undefined && options.certfile === undefined) delete merged.certfile
+    if (options.key !== undefined && options.keyfile === undefined) delete merged.keyfile
+    const settings = readFiles(merged)
+    tls.createSecureContext(settings)
+    this.settings = settings
+    this.tlsServer?.setSecureContext(settings)
+  }
+
+  /** @internal Everything accepted goes to `taker`, what came before it included. */
+  attach(taker: Taker): void {
+    this.intake.attach(taker)
+  }
+
+  /** @internal */
+  release(): void {
+    this.intake.release()
+  }
+
+  /** @internal The server that makes the handshakes; it does not listen itself, sockets are given to it. */
+  handshaker(handshakeTimeout: number): tls.Server {
+    this.tlsServer = tls.createServer({
+      ...this.settings,
+      handshakeTimeout: Math.min(handshakeTimeout, MAX_TIMER),
+      allowHalfOpen: true
+    } as tls.TlsOptions)
+    return this.tlsServer
+  }
+}
+
+/** Listen at a port of this host, at a unix socket's path, or as the options say. Rejects with the system's error. */
+export async function listen(where: number | string | ListenOptions): Promise<Listener> {
+  const options = typeof where === 'number' ? { port: where } : typeof where === 'string' ? { path: where.replace(/^unix:/, '') } : where
+  const { port, host, path, fd, backlog = DEFAULT_BACKLOG, mode = DEFAULT_MODE, signal } = options
+  if ([port, path, fd].filter(value => value !== undefined).length !== 1) throw new TypeError('listen takes one of port, path and fd')
+  signal?.throwIfAborted()
+  const abort: NodeListenOptions = signal === undefined ? { backlog } : { backlog, signal }
+  if (path === undefined) {
+    return new Listener(new Intake(await bind(fd !== undefined ? { ...abort, fd } : { ...abort, port: port!, host: host ?? '127.0.0.1' })), null, true)
+  }
+  if (Buffer.byteLength(path) > MAX_PATH) {
+    throw Object.assign(new Error(`listen ENAMETOOLONG: a unix socket's path has at most ${MAX_PATH} bytes: ${path}`), { code: 'ENAMETOOLONG', path })
+  }
+  const server = await bindPath({ ...abort, path })
+  // A name that begins with NUL is Linux's abstract namespace: no file, no mode.
+  if (!path.startsWith('\0')) {
+    await chmod(path, mode).catch((error: unknown) => {
+      server.close()
+      throw error
+    })
+  }
+  return new Listener(new Intake(server), null, true)
+}
+
+/** The same listener, its connections encrypted. Throws if the certificate or the key is unusable. */
+export function wrapTls(listener: Listener, options: TlsListenOptions): Listener {
+  if (listener.secure) throw new TypeError('this listener is encrypted already')
+  const settings = readFiles(options)
+  tls.createSecureContext(settings)
+  return new Listener(intakeOf(listener), settings, listener.own)
+}
+
+/** A listening net.Server or tls.Server of the caller's own. Its own listeners for connections must leave the sockets alone. */
+export function fromServer(server: Server | tls.Server): Listener {
+  return new Listener(new Intake(server), null, false)
+}
+
+function intakeOf(listener: Listener): Intake {
+  return (listener as unknown as { intake: Intake }).intake
+}
+
+function bind(options: NodeListenOptions & { fd?: number }): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    // allowHalfOpen: a peer that has sent its request and FIN is answered. pauseOnConnect: nothing is read before somebody serves.
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true })
+    const onClose = (): void => reject(options.signal?.reason ?? new Error('closed'))
+    server.once('error', reject)
+    server.once('close', onClose)
+    server.listen(options, () => {
+      server.removeListener('error', reject)
+      server.removeListener('close', onClose)
+      resolve(server)
+    })
+  })
+}
+
+/** A socket file that nobody listens at any more is removed; one in use, and whatever is not a socket, stays. */
+async function bindPath(options: NodeListenOptions & { path: string }): Promise<Server> {
+  try {
+    return await bind(options)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || !(await isStale(options.path))) throw error
+    await unlink(options.path)
+    return await bind(options)
+  }
+}
+
+async function isStale(path: string): Promise<boolean> {
+  if (path.startsWith('\0')) return false
+  const file = await lstat(path).catch(() => null)
+  if (file === null || !file.isSocket()) return false
+  return await new Promise(resolve => {
+    const probe = connect(path)
+    probe.once('connect', () => {
+      probe.destroy()
+      resolve(false)
+    })
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'))
+  })
+}
+
+function readFiles(options: TlsListenOptions): TlsListenOptions {
+  const settings: TlsListenOptions = { ...options, ALPNProtocols: ['http/1.1'] }
+  if (options.certfile !== undefined) settings.cert = readFileSync(options.certfile)
+  if (options.keyfile !== undefined) settings.key = readFileSync(options.keyfile)
+  // With it Node refuses ALPNProtocols.
+  delete (settings as { ALPNCallback?: unknown }).ALPNCallback
+  const { SNICallback } = options
+  if (SNICallback !== undefined && !guardedCallbacks.has(SNICallback)) settings.SNICallback = guardSni(SNICallback)
+  return settings
+}
+
+type SniCallback = NonNullable<tls.TlsOptions['SNICallback']>
+const guardedCallbacks: WeakSet<SniCallback> = new WeakSet()
+
+/** An exception or rejection of the caller's function fails its handshake and not the process. */
+function guardSni(callback: SniCallback): SniCallback {
+  const guarded: SniCallback = (servername, done) => {
+    let answered = false
+    const once: typeof done = (error, context) => {
+      if (answered) return
+      answered = true
+      done(error, context)
+    }
+    try {
+      const promise: unknown = callback(servername, once)
+      if (promise instanceof Promise) promise.catch((error: unknown) => once(toError(error)))
+    } catch (error) {
+      once(toError(error))
+    }
+  }
+  guardedCallbacks.add(guarded)
+  return guarded
+}
+
+function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error))
+}
+
+function toAddress(bound: AddressInfo): Address {
+  return { address: bound.address, port: bound.port, family: bound.family === 'IPv6' ? 'IPv6' : 'IPv4' }
+}
+
+function hostAndPort({ address, port, family }: Address): string {
+  return family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`
+}
+
+function ignore(): void {}

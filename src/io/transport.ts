@@ -1,0 +1,56 @@
+// What a connection stands on: bytes in, bytes out, half-close, close, reset. Nothing here knows HTTP.
+// Two implementations: StreamTransport (any Duplex, public Node API) and HandleTransport (libuv's handle); the engine cannot tell which it has.
+import type { Buffer } from 'node:buffer'
+import type { Duplex } from 'node:stream'
+
+/** A socket's end. For a unix socket `address` is `'unix'` and `port` 0; unknown (an in-memory duplex): `''` and 0. */
+export interface Address {
+  readonly address: string
+  readonly port: number
+  readonly family: 'IPv4' | 'IPv6' | 'unix' | ''
+}
+
+/** The connection, seen from its transport. No method may throw. */
+export interface TransportOwner {
+  /** `bytes[start, end)` arrived. The memory is the transport's: whatever is kept must be copied before returning. */
+  onBytes(bytes: Buffer, start: number, end: number): void
+  /** The peer will send no more (FIN, close_notify). At most once. Writing is still possible. */
+  onEnd(): void
+  /** `pendingBytes` has fallen to 0 after having been above it. Never called from inside `write`. */
+  onDrained(): void
+  /** Gone, for whatever reason but our own `destroy`, `reset` or `detach`. At most once, the last call of all, never from inside a call of ours.
+   *  `failure` is '' after an orderly close, else the system's code ('ECONNRESET', 'EPIPE', …). */
+  onClosed(failure: string): void
+}
+
+export interface Transport {
+  readonly kind: 'stream' | 'handle'
+  /** TLS. */
+  readonly secure: boolean
+  /** Bytes given to `write` whose memory is still in use: 0 when everything reached the kernel. */
+  readonly pendingBytes: number
+  /** Begin to read. Before it nothing is read from the peer: a parked connection costs nothing more. */
+  start(owner: TransportOwner): void
+  /** Send `bytes`. `memory` is the pooled buffer that they are a view of (given back when the kernel has them), or null when they are nobody's to reuse.
+   *  A transport that failed, ended or closed swallows it and gives the memory back; the failure comes through `onClosed`. */
+  write(bytes: Uint8Array, memory: Buffer | null): void
+  /** The same for several, in one system call where the transport can. */
+  writeMany(bytes: Uint8Array[], memory: (Buffer | null)[]): void
+  /** Of `pendingBytes`, those that the kernel has not taken: for deadlines, polled once a tick. */
+  untakenBytes(): number
+  pauseReading(): void
+  resumeReading(): void
+  /** Half-close after everything written. Reading goes on. */
+  endWriting(): void
+  /** Close both ways now; what is pending is thrown away. Idempotent. The owner hears nothing more. */
+  destroy(): void
+  /** Close so that the peer sees a failure (RST where there is one), never a clean end. Idempotent. */
+  reset(): void
+  /** Hand the connection over as a Duplex; `leftover` (owned by the caller) comes first on it. The transport is done; the owner hears nothing more. */
+  detach(leftover: Buffer | null): Duplex
+  /** The stream below, where there is one: for what only it knows (TLS). */
+  readonly stream: Duplex | null
+  /** Both stay right after the connection has closed if asked once before. */
+  peerAddress(): Address
+  localAddress(): Address
+}

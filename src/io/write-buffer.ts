@@ -1,0 +1,103 @@
+// What one connection has produced and not yet given to its transport: pooled buffers for the small, references for the large.
+// All that one turn produced leaves in one write. Knows nothing of HTTP.
+import { Buffer } from 'node:buffer'
+import { POOLED_SIZE, borrowBuffer, giveBackBuffer } from './buffer-pool.ts'
+import type { Transport } from './transport.ts'
+
+/** Up to this size bytes are copied into a pooled buffer (a copy of 8 KiB costs less than a second view in writev); beyond, referred to. */
+const COPY_MAX = POOLED_SIZE >> 1
+
+export class WriteBuffer {
+  /** Bytes gathered and not yet written. */
+  bytes = 0
+  /** The pooled buffer being filled; its bytes before `from` are in `views` already. */
+  private pooled: Buffer | null = null
+  private from = 0
+  private to = 0
+  private views: Uint8Array[] | null = null
+  private memories: (Buffer | null)[] = []
+
+  /** Text of `size` bytes on the wire. Where `size` is its length it is written as latin-1 (one byte a character), else as UTF-8. */
+  text(text: string, size: number): void {
+    if (size === 0) return
+    this.bytes += size
+    if (size > COPY_MAX) {
+      this.refer(Buffer.from(text, size === text.length ? 'latin1' : 'utf8'))
+      return
+    }
+    const buffer = this.room(size)
+    buffer.write(text, this.to, size === text.length ? 'latin1' : 'utf8')
+    this.to += size
+  }
+
+  /** Bytes. Large ones are not copied: they must stay as they are until they left. */
+  piece(piece: Uint8Array): void {
+    const size = piece.byteLength
+    if (size === 0) return
+    this.bytes += size
+    if (size > COPY_MAX) {
+      this.refer(piece)
+      return
+    }
+    this.room(size).set(piece, this.to)
+    this.to += size
+  }
+
+  /** Everything to the transport, which owns the memory from here on. */
+  flush(transport: Transport): void {
+    if (this.bytes === 0) return
+    this.bytes = 0
+    const buffer = this.pooled
+    this.pooled = null
+    if (this.views === null) {
+      transport.write(buffer!.subarray(this.from, this.to), buffer)
+      this.from = this.to = 0
+      return
+    }
+    if (buffer !== null) this.retire(buffer)
+    const views = this.views
+    const memories = this.memories
+    this.views = null
+    this.memories = []
+    this.from = this.to = 0
+    transport.writeMany(views, memories)
+  }
+
+  /** Throw everything away: the peer is gone. */
+  clear(): void {
+    for (const memory of this.memories) if (memory !== null) giveBackBuffer(memory)
+    if (this.pooled !== null) giveBackBuffer(this.pooled)
+    this.pooled = this.views = null
+    this.memories = []
+    this.bytes = this.from = this.to = 0
+  }
+
+  private room(size: number): Buffer {
+    if (this.pooled !== null) {
+      if (POOLED_SIZE - this.to >= size) return this.pooled
+      this.retire(this.pooled)
+    }
+    this.from = this.to = 0
+    return (this.pooled = borrowBuffer())
+  }
+
+  /** No more goes into `buffer`: its memory is returned with the last view of it, or with what was referred to after that. */
+  private retire(buffer: Buffer): void {
+    if (this.to > this.from) this.push(buffer.subarray(this.from, this.to), buffer)
+    else this.memories[this.memories.length - 1] = buffer
+  }
+
+  private refer(piece: Uint8Array): void {
+    if (this.pooled !== null && this.to > this.from) {
+      this.push(this.pooled.subarray(this.from, this.to), null)
+      this.from = this.to
+    }
+    this.push(piece, null)
+  }
+
+  private push(view: Uint8Array, memory: Buffer | null): void {
+    this.views ??= []
+    this.views.push(view)
+    this.memories.push(memory)
+  }
+}

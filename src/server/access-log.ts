@@ -1,0 +1,304 @@
+// Access lines: eventlet's `%(name)s` templates, compiled once into steps, and the presets `common`, `combined`, `json`.
+// Everything that a peer can choose is escaped here, so that one request is one line (reference.md E9: log injection).
+import type { Address } from '../io/transport.ts'
+import { UsageError } from '../io/errors.ts'
+import type { RequestHead } from '../parser/request-head.ts'
+import { DEFAULT_LOG_FORMAT, type Settings } from './options.ts'
+
+/** One request as the log sees it. */
+export interface AccessRecord {
+  /** null: refused before a head was complete. */
+  head: RequestHead | null
+  /** As received, latin-1; of a refused request as much as there was. */
+  requestLine: string
+  /** The socket's own address. */
+  peer: Address
+  status: number
+  /** Content bytes. */
+  bodyLength: number
+  /** All bytes: head, framing and content. */
+  wireLength: number
+  wallSeconds: number
+  /** Why a request was refused: the peer error's name and reason; '' for the others. */
+  reason: string
+}
+
+/** X-Forwarded-For is the peer's to fill: no more than this much of it gets into a line. */
+const FORWARDED_BYTES = 256
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
+
+const CLF_TEMPLATE = '%(peer_ip)s - - [%(clf_time)s] "%(request_line)s" %(status_code)d %(body_length)d'
+const COMBINED_TEMPLATE = `${CLF_TEMPLATE} "%(referer)s" "%(user_agent)s"`
+/** Keys of one JSON line, in order. */
+const JSON_FIELDS = [
+  'time', 'peer_ip', 'peer_port', 'method', 'target', 'protocol', 'status_code', 'body_length', 'wire_length', 'wall_seconds', 'referer', 'user_agent',
+  'request_id', 'reason'
+]
+
+/** Steps of a compiled template: each adds its text. */
+interface Step {
+  text(record: AccessRecord, log: AccessLog): string
+}
+
+type Read<T> = (record: AccessRecord, log: AccessLog) => T
+
+/** What the template may name. Text as received: escaping comes later. */
+const TEXT_FIELDS: Readonly<Record<string, Read<string>>> = {
+  client_ip: (record, log) => log.clientIp(record),
+  /** Local time, as in eventlet: `06/Nov/1994 08:49:37`. */
+  date_time: (_record, log) => log.times().local,
+  /** Local time with its zone, as in the Common Log Format: `06/Nov/1994:08:49:37 +0000`. */
+  clf_time: (_record, log) => log.times().clf,
+  /** ISO 8601, UTC. */
+  time: (_record, log) => log.times().iso,
+  request_line: record => record.requestLine,
+  peer_ip: record => record.peer.address,
+  protocol: record => record.head === null ? '' : record.head.versionMinor === 0 ? 'HTTP/1.0' : 'HTTP/1.1',
+  method: record => record.head === null ? '' : record.head.method,
+  target: record => record.head === null ? '' : record.head.target,
+  referer: record => fieldValue(record.head, 'referer'),
+  user_agent: record => fieldValue(record.head, 'user-agent'),
+  request_id: record => fieldValue(record.head, 'x-request-id'),
+  reason: record => record.reason
+}
+
+const NUMBER_FIELDS: Readonly<Record<string, Read<number>>> = {
+  client_port: record => record.peer.port,
+  peer_port: record => record.peer.port,
+  status_code: record => record.status,
+  body_length: record => record.bodyLength,
+  wire_length: record => record.wireLength,
+  wall_seconds: record => record.wallSeconds
+}
+
+/** Text that may go into a line as it is: printable ASCII but the quote and the backslash. */
+const UNSAFE = /[^\x20\x21\x23-\x5b\x5d-\x7e]/
+const UNSAFE_ALL = /[^\x20\x21\x23-\x5b\x5d-\x7e]/g
+
+/** `"` and `\` get a backslash; control bytes, 0x7f and 0x80-0xff become `\xHH`. */
+function escapeText(text: string): string {
+  return UNSAFE.test(text) ? text.replace(UNSAFE_ALL, escapeCharacter) : text
+}
+
+function escapeCharacter(character: string): string {
+  if (character === '"' || character === '\\') return '\\' + character
+  const code = character.charCodeAt(0)
+  return code <= 0xff ? '\\x' + code.toString(16).padStart(2, '0') : '\\u' + code.toString(16).padStart(4, '0')
+}
+
+/** A JSON string of ASCII alone: a terminal that shows the log meets no control byte, C1 ones included. */
+function jsonString(text: string): string {
+  return `"${UNSAFE.test(text) ? text.replace(UNSAFE_ALL, jsonCharacter) : text}"`
+}
+
+function jsonCharacter(character: string): string {
+  if (character === '"' || character === '\\') return '\\' + character
+  return '\\u' + character.charCodeAt(0).toString(16).padStart(4, '0')
+}
+
+class LiteralStep implements Step {
+  private readonly literal: string
+  constructor(literal: string) {
+    this.literal = literal
+  }
+  text(): string {
+    return this.literal
+  }
+}
+
+class TextStep implements Step {
+  private readonly read: Read<string>
+  constructor(read: Read<string>) {
+    this.read = read
+  }
+  text(record: AccessRecord, log: AccessLog): string {
+    const text = this.read(record, log)
+    return text === '' ? '-' : escapeText(text)
+  }
+}
+
+class NumberStep implements Step {
+  private readonly read: Read<number>
+  /** Digits after the point; -1: as many as the number has. */
+  private readonly digits: number
+  constructor(read: Read<number>, digits: number) {
+    this.read = read
+    this.digits = digits
+  }
+  text(record: AccessRecord, log: AccessLog): string {
+    const value = this.read(record, log)
+    return this.digits < 0 ? String(value) : value.toFixed(this.digits)
+  }
+}
+
+/** `%(name)5s`, `%(name)-5s`, `%(name)05d`. */
+class PaddedStep implements Step {
+  private readonly step: Step
+  private readonly width: number
+  private readonly fill: '-' | '0' | ''
+  constructor(step: Step, width: number, fill: '-' | '0' | '') {
+    this.step = step
+    this.width = width
+    this.fill = fill
+  }
+  text(record: AccessRecord, log: AccessLog): string {
+    const text = this.step.text(record, log)
+    return this.fill === '-' ? text.padEnd(this.width) : text.padStart(this.width, this.fill === '0' ? '0' : ' ')
+  }
+}
+
+/** eventlet's line gets the reason of a refused request at its end, so that the usual lines stay as they are there. */
+class ReasonStep implements Step {
+  text(record: AccessRecord): string {
+    return record.reason === '' ? '' : ` "${escapeText(record.reason)}"`
+  }
+}
+
+class JsonStep implements Step {
+  text(record: AccessRecord, log: AccessLog): string {
+    let line = ''
+    for (const name of JSON_FIELDS) {
+      const separator = line === '' ? '{' : ','
+      const number = NUMBER_FIELDS[name]
+      if (number !== undefined) {
+        line += `${separator}"${name}":${name === 'wall_seconds' ? number(record, log).toFixed(6) : number(record, log)}`
+        continue
+      }
+      const text = TEXT_FIELDS[name]!(record, log)
+      // What there is not is left out.
+      if (text !== '') line += `${separator}"${name}":${jsonString(text)}`
+    }
+    return line + '}'
+  }
+}
+
+/** Python's conversion: name, flag, width, precision, letter. */
+const CONVERSION = /%(?:%|\((\w+)\)([-0]?)(\d{0,3})(?:\.(\d{1,2}))?([sdif]))/y
+
+/** @throws UsageError for an unknown name and for what is no conversion */
+function compile(template: string): Step[] {
+  const steps: Step[] = []
+  let literal = ''
+  for (let at = 0; at < template.length;) {
+    const percent = template.indexOf('%', at)
+    literal += template.slice(at, percent < 0 ? template.length : percent)
+    if (percent < 0) break
+    CONVERSION.lastIndex = percent
+    const match = CONVERSION.exec(template)
+    if (match === null) throw new UsageError(`logFormat: %(name)s, %(name)d, %(name).6f or %% expected at ${JSON.stringify(template.slice(percent, percent + 24))}`)
+    at = CONVERSION.lastIndex
+    if (match[1] === undefined) {
+      literal += '%'
+      continue
+    }
+    if (literal !== '') steps.push(new LiteralStep(literal))
+    literal = ''
+    steps.push(conversion(match[1], match[2] as '-' | '0' | '', Number(match[3]), match[4], match[5]!))
+  }
+  if (literal !== '') steps.push(new LiteralStep(literal))
+  return steps
+}
+
+function conversion(name: string, fill: '-' | '0' | '', width: number, precision: string | undefined, letter: string): Step {
+  const number = Object.hasOwn(NUMBER_FIELDS, name) ? NUMBER_FIELDS[name]! : null
+  const text = Object.hasOwn(TEXT_FIELDS, name) ? TEXT_FIELDS[name]! : null
+  let step: Step
+  if (number !== null) {
+    const digits = letter === 'f' ? Number(precision ?? 6) : letter === 's' ? -1 : 0
+    step = new NumberStep(letter === 'd' || letter === 'i' ? (record, log) => Math.trunc(number(record, log)) : number, digits)
+  } else if (text !== null) {
+    if (letter !== 's') throw new UsageError(`logFormat: ${name} is text: %(${name})s`)
+    step = new TextStep(text)
+  } else {
+    const known = [...Object.keys(TEXT_FIELDS), ...Object.keys(NUMBER_FIELDS)].sort().join(', ')
+    throw new UsageError(`logFormat: unknown name ${name}; there are ${known}`)
+  }
+  return width > 0 ? new PaddedStep(step, width, fill) : step
+}
+
+/** The value of the first field line of that name, '' without one. `name` is lower case. */
+function fieldValue(head: RequestHead | null, name: string): string {
+  if (head === null) return ''
+  const { fields, text } = head
+  for (let i = 0; i < fields.length; i += 4) {
+    if (isNamed(text, fields[i]!, fields[i + 1]!, name)) return text.slice(fields[i + 2], fields[i + 3])
+  }
+  return ''
+}
+
+function isNamed(text: string, start: number, end: number, name: string): boolean {
+  // The first letter saves most of the slices.
+  return end - start === name.length && (text.charCodeAt(start) | 0x20) === name.charCodeAt(0) && text.slice(start, end).toLowerCase() === name
+}
+
+/** Renderings of one second. */
+interface Times {
+  readonly local: string
+  readonly clf: string
+  readonly iso: string
+}
+
+/** Makes one line per request and hands it to `write`. */
+export class AccessLog {
+  private readonly write: (line: string) => void
+  private readonly clock: Settings['clock']
+  private readonly forwarded: boolean
+  private readonly steps: Step[]
+  private second = NaN
+  private rendered: Times = { local: '', clf: '', iso: '' }
+
+  /** @throws UsageError for a template that cannot be compiled */
+  constructor(settings: Pick<Settings, 'logFormat' | 'logXForwardedFor' | 'clock'>, write: (line: string) => void) {
+    this.write = write
+    this.clock = settings.clock
+    this.forwarded = settings.logXForwardedFor
+    const format = settings.logFormat
+    if (format === 'json') this.steps = [new JsonStep()]
+    else this.steps = compile(format === 'common' ? CLF_TEMPLATE : format === 'combined' ? COMBINED_TEMPLATE : format)
+    if (format === DEFAULT_LOG_FORMAT) this.steps.push(new ReasonStep())
+  }
+
+  record(record: AccessRecord): void {
+    let line = ''
+    for (const step of this.steps) line += step.text(record, this)
+    this.write(line)
+  }
+
+  /** All X-Forwarded-For lines, spaces out, then the peer. Whoever needs the truth logs `peer_ip`. */
+  clientIp(record: AccessRecord): string {
+    const peer = record.peer.address
+    const head = record.head
+    if (!this.forwarded || head === null) return peer
+    const { fields, text } = head
+    let all = ''
+    for (let i = 0; i < fields.length; i += 4) {
+      if (!isNamed(text, fields[i]!, fields[i + 1]!, 'x-forwarded-for')) continue
+      const value = text.slice(fields[i + 2], fields[i + 3]).replace(/[ \t]+/g, '')
+      if (value !== '') all += value + ','
+    }
+    if (all === '') return peer
+    return (all.length > FORWARDED_BYTES ? all.slice(0, FORWARDED_BYTES) + ',' : all) + peer
+  }
+
+  /** The present second; rendered once for all its requests. */
+  times(): Times {
+    const second = Math.floor(this.clock.wall() / 1000)
+    if (second !== this.second) {
+      this.second = second
+      this.rendered = render(new Date(second * 1000))
+    }
+    return this.rendered
+  }
+}
+
+function render(date: Date): Times {
+  const day = `${two(date.getDate())}/${MONTHS[date.getMonth()]}/${date.getFullYear()}`
+  const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
+  const offset = -date.getTimezoneOffset()
+  const zone = `${offset < 0 ? '-' : '+'}${two(Math.floor(Math.abs(offset) / 60))}${two(Math.abs(offset) % 60)}`
+  return { local: `${day} ${time}`, clf: `${day}:${time} ${zone}`, iso: date.toISOString().replace('.000Z', 'Z') }
+}
+
+function two(value: number): string {
+  return value < 10 ? `0${value}` : String(value)
+}

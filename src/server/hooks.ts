@@ -1,0 +1,65 @@
+// Post hooks: what an application wants done after its answer left, or its peer did. In order, each guarded and bounded in time.
+import type { Clock } from '../io/clock.ts'
+import type { Environ, PostHook } from './application.ts'
+
+/** Runs the hooks one after the other; resolves when the last has settled or timed out. Null when all of them were synchronous. Never rejects. */
+export function runHooks(hooks: readonly PostHook[], environ: Environ, clock: Clock, timeout: number, logError: (message: string) => void): Promise<void> | null {
+  for (let i = 0; i < hooks.length; i++) {
+    const result = callHook(hooks[i]!, environ, logError)
+    if (isPromise(result)) return runLater(result, hooks, i + 1, environ, clock, timeout, logError)
+  }
+  return null
+}
+
+async function runLater(
+  first: PromiseLike<unknown>,
+  hooks: readonly PostHook[],
+  next: number,
+  environ: Environ,
+  clock: Clock,
+  timeout: number,
+  logError: (message: string) => void
+): Promise<void> {
+  await bounded(first, clock, timeout, logError)
+  for (let i = next; i < hooks.length; i++) {
+    const result = callHook(hooks[i]!, environ, logError)
+    if (isPromise(result)) await bounded(result, clock, timeout, logError)
+  }
+}
+
+function callHook(hook: PostHook, environ: Environ, logError: (message: string) => void): unknown {
+  try {
+    const [func, args = [], kwargs] = hook
+    return kwargs === undefined ? func(environ, ...args) : func(environ, ...args, kwargs)
+  } catch (error) {
+    logError(`a post hook failed: ${describe(error)}`)
+    return undefined
+  }
+}
+
+function bounded(result: PromiseLike<unknown>, clock: Clock, timeout: number, logError: (message: string) => void): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = Number.isFinite(timeout)
+      ? clock.after(timeout, () => {
+          logError(`a post hook took longer than ${timeout} ms and is no longer waited for`)
+          resolve()
+        })
+      : null
+    const settled = (): void => {
+      if (timer !== null) clock.clear(timer)
+      resolve()
+    }
+    result.then(settled, (error: unknown) => {
+      logError(`a post hook failed: ${describe(error)}`)
+      settled()
+    })
+  })
+}
+
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}

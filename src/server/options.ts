@@ -1,0 +1,163 @@
+// Options of serve(): the original's names in camelCase, milliseconds throughout; one place that checks and completes them.
+import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, type Limits, type Timeouts } from '../parser/limits.ts'
+import { UsageError } from '../io/errors.ts'
+import { systemClock, type Clock } from '../io/clock.ts'
+import type { TransportChoice } from '../io/acceptor.ts'
+import type { PeerErrorEvent } from '../io/engine.ts'
+
+/** Where log lines go: a logger (`console`, pino), or anything with `write` (a stream). */
+export type Log = { info(message: string): unknown; debug(message: string): unknown; error(message: string): unknown } | { write(text: string): unknown }
+
+/** Runs connections (eventlet `custom_pool`): `spawn` once per connection, its task settles when the connection ends. */
+export interface ConnectionPool {
+  spawn(task: () => Promise<void>): unknown
+  waitall(): Promise<unknown>
+}
+
+/** Options of `serve`. Times in milliseconds, sizes in bytes. */
+export interface ServeOptions {
+  /** Default: standard error. */
+  log?: Log
+  /** Merged into every environ after the `wsgi.*` keys and before those of the request. */
+  environ?: Readonly<Record<string, unknown>>
+  /** Connections served at once. Default 1 024 (eventlet `max_size`). */
+  maxSize?: number
+  /** `'HTTP/1.0'` switches chunked answers and keep-alive off. Default `'HTTP/1.1'`. */
+  maxHttpVersion?: 'HTTP/1.0' | 'HTTP/1.1'
+  /** Pieces of an answer are joined up to this size, bytes. Default 4 096. */
+  minimumChunkSize?: number
+  /** `client_ip` in the log begins with X-Forwarded-For. Default true. */
+  logXForwardedFor?: boolean
+  customPool?: ConnectionPool
+  /** true: on, idle for at most 75 s; false or 0: off; a number: idle milliseconds. Default true. */
+  keepalive?: boolean | number
+  /** Access log on. Default true. Errors of the application are logged in any case. */
+  logOutput?: boolean
+  /** `%(name)s` template, or `'common'`, `'combined'`, `'json'`. Default: eventlet's line. */
+  logFormat?: string
+  /** Request line, bytes. Default 8 192. */
+  urlLengthLimit?: number
+  /** Stacks in the 500 answer. Default false. */
+  debug?: boolean
+  /** When given, the default of every no-progress deadline (first byte, head, content, sending). */
+  socketTimeout?: number
+  /** `content-type` leaves as `Content-Type`. Default true. */
+  capitalizeResponseHeaders?: boolean
+  limits?: Partial<Omit<Limits, 'urlLengthLimit'>>
+  timeouts?: Partial<Timeouts>
+  /** Default `'auto'`. */
+  transport?: TransportChoice
+  strictness?: { acceptTransferEncodingWithContentLength?: boolean }
+  /** What is held for coalescing leaves when an async iterable makes us wait. Default true. */
+  flushWhenWaiting?: boolean
+  /** A peer's half-close counts as its leaving while its request is being answered. Default false. */
+  abortOnHalfClose?: boolean
+  /** `close()` closes the listener. Default true. */
+  closeListener?: boolean
+  /** Told of every request that was refused before the application. */
+  onPeerError?: (event: PeerErrorEvent) => void
+  /** Time for tests. @internal */
+  clock?: Clock
+}
+
+/** Options complete and checked. */
+export interface Settings {
+  log: Log | null
+  environ: Readonly<Record<string, unknown>> | null
+  maxSize: number
+  maxHttpVersion: 'HTTP/1.0' | 'HTTP/1.1'
+  minimumChunkSize: number
+  logXForwardedFor: boolean
+  customPool: ConnectionPool | null
+  /** Idle milliseconds; 0: no keep-alive. */
+  keepalive: number
+  logOutput: boolean
+  logFormat: string
+  debug: boolean
+  capitalizeResponseHeaders: boolean
+  limits: Limits
+  timeouts: Timeouts
+  transport: TransportChoice
+  acceptTransferEncodingWithContentLength: boolean
+  flushWhenWaiting: boolean
+  abortOnHalfClose: boolean
+  closeListener: boolean
+  onPeerError: ((event: PeerErrorEvent) => void) | null
+  clock: Clock
+}
+
+/** eventlet's own access line. */
+export const DEFAULT_LOG_FORMAT = '%(client_ip)s - - [%(date_time)s] "%(request_line)s" %(status_code)s %(body_length)s %(wall_seconds).6f'
+
+/** Idle time under `keepalive: true`: outlasts a balancer's 60 s. */
+const KEEPALIVE_IDLE = 75_000
+
+const KNOWN = new Set([
+  'log', 'environ', 'maxSize', 'maxHttpVersion', 'minimumChunkSize', 'logXForwardedFor', 'customPool', 'keepalive', 'logOutput', 'logFormat',
+  'urlLengthLimit', 'debug', 'socketTimeout', 'capitalizeResponseHeaders', 'limits', 'timeouts', 'transport', 'strictness', 'flushWhenWaiting',
+  'abortOnHalfClose', 'closeListener', 'onPeerError', 'clock'
+])
+
+/** Checks what the caller gave and fills in the rest. @throws UsageError naming the option. */
+export function completeOptions(options: ServeOptions): Settings {
+  for (const name of Object.keys(options)) if (!KNOWN.has(name)) throw new UsageError(`unknown option: ${name}`)
+  const { keepalive = true, strictness = {} } = options
+  const idle = keepalive === true ? KEEPALIVE_IDLE : keepalive === false ? 0 : number('keepalive', keepalive, 0)
+  const progress: Partial<Timeouts> = {}
+  if (options.socketTimeout !== undefined) {
+    const ms = number('socketTimeout', options.socketTimeout, 1)
+    progress.firstByte = progress.head = progress.body = progress.send = ms
+  }
+  const timeouts = numbers<Timeouts>('timeouts', DEFAULT_TIMEOUTS, progress, options.timeouts)
+  const limits = numbers<Limits>('limits', DEFAULT_LIMITS, options.urlLengthLimit === undefined ? {} : { urlLengthLimit: options.urlLengthLimit }, options.limits)
+  if (options.maxHttpVersion !== undefined && options.maxHttpVersion !== 'HTTP/1.0' && options.maxHttpVersion !== 'HTTP/1.1') {
+    throw new UsageError(`maxHttpVersion must be 'HTTP/1.0' or 'HTTP/1.1'`)
+  }
+  const pool = options.customPool
+  if (pool !== undefined && (typeof pool.spawn !== 'function' || typeof pool.waitall !== 'function')) {
+    throw new UsageError('customPool must have spawn() and waitall()')
+  }
+  if (options.transport !== undefined && !['auto', 'stream', 'handle'].includes(options.transport)) {
+    throw new UsageError(`transport must be 'auto', 'stream' or 'handle'`)
+  }
+  return {
+    log: options.log ?? null,
+    environ: options.environ ?? null,
+    maxSize: number('maxSize', options.maxSize ?? 1024, 1),
+    maxHttpVersion: options.maxHttpVersion ?? 'HTTP/1.1',
+    minimumChunkSize: number('minimumChunkSize', options.minimumChunkSize ?? 4096, 0),
+    logXForwardedFor: options.logXForwardedFor ?? true,
+    customPool: pool ?? null,
+    keepalive: options.maxHttpVersion === 'HTTP/1.0' ? 0 : idle,
+    logOutput: options.logOutput ?? true,
+    logFormat: options.logFormat ?? DEFAULT_LOG_FORMAT,
+    debug: options.debug ?? false,
+    capitalizeResponseHeaders: options.capitalizeResponseHeaders ?? true,
+    limits,
+    timeouts,
+    transport: options.transport ?? 'auto',
+    acceptTransferEncodingWithContentLength: strictness.acceptTransferEncodingWithContentLength ?? false,
+    flushWhenWaiting: options.flushWhenWaiting ?? true,
+    abortOnHalfClose: options.abortOnHalfClose ?? false,
+    closeListener: options.closeListener ?? true,
+    onPeerError: options.onPeerError ?? null,
+    clock: options.clock ?? systemClock
+  }
+}
+
+function number(name: string, value: unknown, least: number): number {
+  if (typeof value !== 'number' || Number.isNaN(value) || value < least) throw new UsageError(`${name} must be a number of at least ${least}`)
+  return value
+}
+
+function numbers<T extends object>(group: string, defaults: Readonly<T>, ...given: (object | undefined)[]): T {
+  const result: Record<string, number> = { ...(defaults as Record<string, number>) }
+  for (const values of given) {
+    for (const [key, value] of Object.entries(values ?? {})) {
+      if (value === undefined) continue
+      if (!(key in defaults)) throw new UsageError(`unknown option: ${group}.${key}`)
+      result[key] = number(`${group}.${key}`, value, 0)
+    }
+  }
+  return result as T
+}

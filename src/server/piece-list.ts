@@ -1,0 +1,58 @@
+// Bytes gathered by one read. A peer that sends one byte at a time must not cost an object for each: small pieces are copied together.
+import { Buffer } from 'node:buffer'
+
+/** Pieces below it are gathered, bytes. */
+const SMALL = 512
+const GATHER = 4096
+const EMPTY = Buffer.alloc(0)
+
+export class PieceList {
+  /** Bytes in all. */
+  length = 0
+  private first: Buffer | null = null
+  private more: Buffer[] | null = null
+  /** Being filled, not yet in `more`. */
+  private gather: Buffer | null = null
+  private gathered = 0
+
+  add(piece: Buffer): void {
+    this.length += piece.length
+    if (this.first === null) {
+      this.first = piece
+      return
+    }
+    if (piece.length < SMALL) {
+      if (this.gather === null || GATHER - this.gathered < piece.length) {
+        this.closeGather()
+        this.gather = Buffer.allocUnsafe(GATHER)
+      }
+      piece.copy(this.gather, this.gathered)
+      this.gathered += piece.length
+    } else {
+      this.closeGather();
+      (this.more ??= []).push(piece)
+    }
+  }
+
+  /** All of it as one buffer: the very piece, when there was one. */
+  join(): Buffer {
+    const { first } = this
+    if (first === null) return EMPTY
+    this.closeGather()
+    return this.more === null ? first : Buffer.concat([first, ...this.more], this.length)
+  }
+
+  clear(): void {
+    this.length = 0
+    this.first = this.more = this.gather = null
+    this.gathered = 0
+  }
+
+  private closeGather(): void {
+    const { gather } = this
+    if (gather === null) return
+    (this.more ??= []).push(gather.subarray(0, this.gathered))
+    this.gather = null
+    this.gathered = 0
+  }
+}

@@ -1,0 +1,487 @@
+// One request as the application sees it: calls it, understands what it returns, feeds its pieces to the io cycle, and ends with it.
+// Every cycle is an async resource of its own: what one request does to its async context is invisible to all others (design §2.6).
+import { AsyncResource } from 'node:async_hooks'
+import { Buffer } from 'node:buffer'
+import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
+import { PeerErrorCode, peerErrorInfo } from '../parser/errors.ts'
+import type { RequestHead } from '../parser/request-head.ts'
+import type { Content } from '../io/content.ts'
+import type { Cycle, CycleOwner, Outcome } from '../io/cycle.ts'
+import { BodyTooLarge, ChunkReadError, HeadersSent, InvalidHeader, RequestAborted, UsageError, WireletError } from '../io/errors.ts'
+import { encodeResponseHead, encodeTrailers } from '../io/response-head.ts'
+import type { Address } from '../io/transport.ts'
+import { ALREADY_HANDLED, type Application, type Environ, type Headers, type Piece, type PostHook, type Status, type TlsInfo, type Write } from './application.ts'
+import { AsyncPieces, IterablePieces, type Pieces } from './body.ts'
+import { LazyEnviron, type EnvironSource } from './environ.ts'
+import { Input, type InputSource } from './input.ts'
+
+/** Up to this size an array of pieces is answered at once; beyond it, piece by piece under back-pressure. */
+const AT_ONCE = 65536
+
+const WRITTEN: Promise<boolean> = Promise.resolve(true)
+const GONE: Promise<boolean> = Promise.resolve(false)
+
+/** What a request needs of its server. */
+export interface CycleServer {
+  readonly application: Application
+  readonly extraEnviron: Readonly<Record<string, unknown>> | null
+  readonly capitalize: boolean
+  readonly debug: boolean
+  readonly flushWhenWaiting: boolean
+  readonly maxBufferedBody: number
+  logError(message: string): void
+}
+
+export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSource, InputSource {
+  readonly cycle: Cycle
+  readonly head: RequestHead
+  readonly server: CycleServer
+  private readonly lazy: LazyEnviron
+  private started = false
+  private pieces: Pieces | null = null
+  private closeable: { close(): unknown } | null = null
+  private hooks: PostHook[] | null = null
+  private controller: AbortController | null = null
+  private aborted = ''
+  private writeFunction: Write | null = null
+  /** Resolvers of `write()` promises that wait for room. */
+  private writers: ((more: boolean) => void)[] | null = null
+  private over = false
+
+  constructor(server: CycleServer, cycle: Cycle) {
+    super('WIRELET_CYCLE')
+    this.server = server
+    this.cycle = cycle
+    this.head = cycle.head
+    this.lazy = new LazyEnviron(this)
+  }
+
+  get environ(): Environ {
+    return this.lazy.environ
+  }
+
+  /** Call the application, in this cycle's async context. */
+  run(): void {
+    this.runInAsyncScope(this.call, this)
+  }
+
+  private call(): void {
+    let result: unknown
+    try {
+      result = this.server.application(this.lazy.environ, (status, headers, excInfo) => this.start(status, headers, excInfo))
+    } catch (error) {
+      this.fail(error)
+      return
+    }
+    this.answerWith(result)
+  }
+
+  // ── What the application returned ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  private answerWith(result: unknown): void {
+    // Most first: an array, one piece, a promise, another iterable.
+    if (Array.isArray(result)) this.answerArray(result)
+    else if (typeof result === 'string' || result instanceof Uint8Array) this.answerArray([result])
+    else if (result === ALREADY_HANDLED) this.handled()
+    else if (typeof result !== 'object' || result === null) this.fail(noBody(result))
+    else if (typeof (result as PromiseLike<unknown>).then === 'function') {
+      Promise.prototype.then.call(
+        result instanceof Promise ? result : Promise.resolve(result),
+        (value) => this.settled(value),
+        (error) => this.fail(error)
+      )
+    } else if (Symbol.asyncIterator in result) this.stream(result, new AsyncPieces(this, result as AsyncIterable<Piece>))
+    else if (Symbol.iterator in result) this.stream(result, new IterablePieces(this, result as Iterable<Piece>))
+    else this.fail(noBody(result))
+  }
+
+  private settled(value: unknown): void {
+    if (typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function') this.fail(noBody(value))
+    else this.answerWith(value)
+  }
+
+  private answerArray(pieces: readonly unknown[]): void {
+    const cycle = this.cycle
+    let size = 0
+    for (let i = 0; i < pieces.length; i++) {
+      const piece = pieces[i]
+      if (typeof piece === 'string') size += Buffer.byteLength(piece)
+      else if (piece instanceof Uint8Array) size += piece.byteLength
+      else {
+        this.fail(noPiece(piece))
+        return
+      }
+    }
+    if (cycle.ended) {
+      this.finish()
+    } else if (!this.started) {
+      this.fail(new UsageError('the application answered without calling startResponse'))
+    } else if (cycle.headSent || (size > AT_ONCE && pieces.length > 1)) {
+      cycle.knownSize = size
+      this.stream(null, new IterablePieces(this, pieces as readonly Piece[]))
+    } else {
+      cycle.answer(pieces as readonly Piece[], size)
+      this.noteExcess()
+      this.finish()
+    }
+  }
+
+  private stream(body: object | null, pieces: Pieces): void {
+    if (body !== null && typeof (body as { close?: unknown }).close === 'function') this.closeable = body as { close(): unknown }
+    this.pieces = pieces
+    if (this.cycle.ended) {
+      this.stop()
+      return
+    }
+    // Asked only when the application wrote into its environ: reading through the proxy costs, and the key is not ours.
+    if (this.lazy.written) {
+      const minimum = Number(this.environ['eventlet.minimum_write_chunk_size'] ?? this.cycle.minimumChunkSize)
+      if (minimum >= 0) this.cycle.minimumChunkSize = minimum
+    }
+    pieces.pull()
+  }
+
+  /** From the pieces: one more. False: stop, the answer is complete or dead, or this failed. */
+  piece(piece: unknown): boolean {
+    const cycle = this.cycle
+    if (cycle.ended) return false
+    if (typeof piece !== 'string' && !(piece instanceof Uint8Array)) {
+      this.fail(noPiece(piece))
+      return false
+    }
+    if (!this.started) {
+      if (piece.length === 0) return true
+      this.fail(new UsageError('the application answered without calling startResponse'))
+      return false
+    }
+    cycle.push(piece)
+    return !cycle.contentless && !cycle.excess
+  }
+
+  /** From the pieces: nothing more will come. */
+  piecesEnded(): void {
+    if (!this.started && !this.cycle.ended) {
+      this.fail(new UsageError('the application answered without calling startResponse'))
+      return
+    }
+    this.end()
+  }
+
+  /** From the pieces: they stopped, since `piece` returned false. */
+  piecesStopped(): void {
+    this.end()
+  }
+
+  private end(): void {
+    const cycle = this.cycle
+    if (!cycle.ended) {
+      let trailers = ''
+      if (cycle.head.acceptsTrailers && this.lazy.written) {
+        const make = this.environ['wirelet.sendTrailers']
+        if (typeof make === 'function') {
+          try {
+            trailers = encodeTrailers(make(), this.server.capitalize)
+          } catch (error) {
+            this.fail(error)
+            return
+          }
+        }
+      }
+      cycle.end(trailers)
+      this.noteExcess()
+    }
+    this.finish()
+  }
+
+  private noteExcess(): void {
+    if (this.cycle.excess) this.log('the application gave more content than its Content-Length; the rest was cut off')
+    else if (this.cycle.reason !== '' && this.aborted === '' && !this.over) this.log(this.cycle.reason)
+  }
+
+  /** The application's part is over: its iterable is closed, once. */
+  private finish(): void {
+    if (this.over) return
+    this.over = true
+    const body = this.closeable
+    this.closeable = this.pieces = null
+    if (body === null) return
+    try {
+      const result = body.close()
+      if (result instanceof Promise) result.catch((error: unknown) => this.logFailure('close() of the body failed', error))
+    } catch (error) {
+      this.logFailure('close() of the body failed', error)
+    }
+  }
+
+  private stop(): void {
+    this.pieces?.stop()
+    this.finish()
+  }
+
+  private handled(): void {
+    if (!this.cycle.ended) {
+      this.fail(new UsageError('the application returned ALREADY_HANDLED without taking the connection over'))
+      return
+    }
+    this.finish()
+    this.cycle.connection.endTakeover()
+  }
+
+  // ── Failures ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The application threw, rejected, or returned what is no body. */
+  fail(error: unknown): void {
+    const cycle = this.cycle
+    const status = error instanceof WireletError && error !== undefined ? error.status : 500
+    if (this.aborted !== '' || cycle.ended) {
+      // The peer has its answer or is gone: an application that lets RequestAborted pass is not worth a line.
+      if (status === 500) this.logFailure('the application failed after its request had ended', error)
+      if (this.isTakenOver) cycle.connection.endTakeover()
+      this.stop()
+      return
+    }
+    if (status !== 500) {
+      cycle.connection.refuse(status === 413 ? PeerErrorCode.BODY_TOO_LARGE : PeerErrorCode.INCOMPLETE_CONTENT, -1)
+      this.stop()
+      return
+    }
+    this.logFailure('the application failed', error)
+    if (cycle.headSent) {
+      cycle.reason = 'the application failed'
+      cycle.connection.flush()
+      cycle.connection.cut(cycle.reason)
+    } else {
+      cycle.dropHeld()
+      const text = this.server.debug ? stackOf(error) : ''
+      cycle.setHead(encodeResponseHead(500, [['Content-Type', 'text/plain; charset=utf-8'], ['Connection', 'close']], true))
+      cycle.answer([text], Buffer.byteLength(text))
+    }
+    this.stop()
+  }
+
+  private get isTakenOver(): boolean {
+    return this.cycle.connection.isTakenOver
+  }
+
+  private log(message: string): void {
+    this.server.logError(`${message} (${this.head.method} ${JSON.stringify(this.head.target.slice(0, 256))})`)
+  }
+
+  private logFailure(what: string, error: unknown): void {
+    this.log(`${what}: ${stackOf(error)}`)
+  }
+
+  // ── The io cycle's owner ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  onWritable(): void {
+    this.runInAsyncScope(this.resume, this)
+  }
+
+  private resume(): void {
+    const writers = this.writers
+    this.writers = null
+    if (writers !== null) for (const resolve of writers) resolve(true)
+    if (!this.over) this.pieces?.pull()
+  }
+
+  onAborted(reason: string): void {
+    this.aborted = reason
+    this.runInAsyncScope(this.abort, this)
+  }
+
+  private abort(): void {
+    this.controller?.abort(new RequestAborted(this.aborted))
+    const writers = this.writers
+    this.writers = null
+    if (writers !== null) for (const resolve of writers) resolve(false)
+    if (this.pieces !== null) this.stop()
+  }
+
+  // ── startResponse and write ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private start(status: Status, headers: Headers | undefined, excInfo: unknown): Write {
+    const cycle = this.cycle
+    const replaces = excInfo !== undefined && excInfo !== null
+    if (cycle.headSent && this.aborted === '') {
+      if (replaces) throw excInfo
+      throw new HeadersSent('startResponse after the head of the answer has been sent')
+    }
+    if (this.started && !replaces) throw new UsageError('startResponse twice, and no excInfo')
+    const head = encodeResponseHead(status, headers, this.server.capitalize)
+    if (head.status < 200) throw new InvalidHeader(`startResponse(${head.status}): interim answers go through environ['wirelet.inform']`)
+    this.started = true
+    if (replaces) cycle.dropHeld()
+    if (!cycle.headSent) cycle.setHead(head)
+    return (this.writeFunction ??= (piece) => this.write(piece))
+  }
+
+  private write(piece: Piece): Promise<boolean> {
+    const cycle = this.cycle
+    if (typeof piece !== 'string' && !(piece instanceof Uint8Array)) throw noPiece(piece)
+    if (this.aborted !== '') return GONE
+    if (cycle.ended) {
+      if (cycle.reason !== '') return GONE
+      throw new UsageError('write() after the end of the answer')
+    }
+    cycle.write(piece)
+    if (cycle.writable) return WRITTEN
+    return new Promise((resolve) => (this.writers ??= []).push(resolve))
+  }
+
+  // ── What the environ is made of ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  get secure(): boolean {
+    return this.cycle.connection.transport.secure
+  }
+
+  get extra(): Readonly<Record<string, unknown>> | null {
+    return this.server.extraEnviron
+  }
+
+  peerAddress(): Address {
+    return this.cycle.connection.transport.peerAddress()
+  }
+
+  localAddress(): Address {
+    return this.cycle.connection.transport.localAddress()
+  }
+
+  makeInput(): Input {
+    return new Input(this)
+  }
+
+  errors(): { write(text: string): unknown } {
+    return process.stderr
+  }
+
+  makeHooks(): PostHook[] {
+    return (this.hooks = [])
+  }
+
+  makeSignal(): AbortSignal {
+    this.controller = new AbortController()
+    if (this.aborted !== '') this.controller.abort(new RequestAborted(this.aborted))
+    return this.controller.signal
+  }
+
+  get setIdle(): () => void {
+    return () => this.cycle.connection.setIdle()
+  }
+
+  get inform(): (status: Status, headers?: Headers) => void {
+    return (status, headers) => {
+      const head = encodeResponseHead(status, headers, this.server.capitalize)
+      if (head.status >= 200 || head.status === 101) throw new InvalidHeader(`inform(${head.status}): only interim answers, and no 101`)
+      this.cycle.inform(head)
+    }
+  }
+
+  get upgrade(): () => Duplex {
+    return () => this.takeSocket()
+  }
+
+  tls(): TlsInfo | null {
+    const stream = this.cycle.connection.transport.stream as TLSSocket | null
+    if (!this.secure || stream === null || typeof stream.getProtocol !== 'function') return null
+    const certificate = stream.getPeerCertificate(true)
+    return {
+      protocol: stream.getProtocol(),
+      cipher: stream.getCipher()?.name ?? null,
+      servername: typeof stream.servername === 'string' ? stream.servername : null,
+      authorized: stream.authorized,
+      peerCertificate: Object.keys(certificate ?? {}).length === 0 ? null : certificate
+    }
+  }
+
+  trailers(): ReadonlyArray<readonly [string, string]> | null {
+    const content = this.cycle.content
+    if (content === null || content.trailers === null || !content.ended) return content === null ? [] : null
+    const pairs: [string, string][] = []
+    for (let i = 0; i < content.trailers.length; i += 2) pairs.push([content.trailers[i]!, content.trailers[i + 1]!])
+    return pairs
+  }
+
+  outcome(): Outcome | null {
+    return this.outcomeNow
+  }
+
+  /** Set when the cycle has ended. */
+  outcomeNow: Outcome | null = null
+
+  /** The hooks to run: the list made by us or the one that the application put in its place. */
+  takeHooks(): readonly PostHook[] {
+    if (!this.lazy.written) return this.hooks ?? []
+    const hooks: unknown = this.environ['eventlet.posthooks']
+    return Array.isArray(hooks) ? (hooks as PostHook[]) : []
+  }
+
+  // ── What wsgi.input is made of ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  get content(): Content | null {
+    return this.cycle.content
+  }
+
+  get maxBufferedBody(): number {
+    return this.server.maxBufferedBody
+  }
+
+  setHundredContinueHeaders(headers: Headers, capitalize: boolean): void {
+    this.cycle.continueHead = encodeResponseHead(100, headers, capitalize)
+  }
+
+  sendHundredContinue(): void {
+    this.cycle.sendContinue()
+  }
+
+  takeSocket(): Duplex {
+    const { cycle } = this
+    if (cycle.headSent || cycle.ended) throw new HeadersSent('the connection can only be taken over before the head of an answer')
+    return cycle.connection.takeOver(cycle)
+  }
+
+  failureError(failure: number): Error {
+    if (failure < 0) return new RequestAborted(this.aborted === '' ? 'the request has ended' : this.aborted)
+    const { reason } = peerErrorInfo(failure)
+    switch (failure) {
+      case PeerErrorCode.BODY_TOO_LARGE:
+        return new BodyTooLarge(reason)
+      case PeerErrorCode.INCOMPLETE_CONTENT:
+        // Between chunks or inside one: the original tells the two apart by class; here the content is cut short either way.
+        return new RequestAborted(reason)
+      case PeerErrorCode.BODY_TIMEOUT:
+      case PeerErrorCode.REQUEST_TIMEOUT:
+      case PeerErrorCode.HANDLER_TIMEOUT:
+        return new RequestAborted(reason)
+      default:
+        return new ChunkReadError(reason)
+    }
+  }
+}
+
+function noBody(result: unknown): Error {
+  return new UsageError(`the application returned ${typeName(result)}, which is no body`)
+}
+
+function noPiece(piece: unknown): Error {
+  return new UsageError(`a piece of the body is ${typeName(piece)}, neither a string nor a Uint8Array`)
+}
+
+function typeName(value: unknown): string {
+  if (value === null || value === undefined) return String(value)
+  if (typeof value !== 'object') return `a ${typeof value}`
+  const name: unknown = (value as object).constructor?.name
+  return `an object (${typeof name === 'string' && name !== '' ? name : 'without a class'})`
+}
+
+function stackOf(error: unknown): string {
+  if (error instanceof Error) {
+    const cause = error.cause === undefined ? '' : `\ncaused by ${stackOf(error.cause)}`
+    return `${error.stack ?? String(error)}${cause}`
+  }
+  try {
+    return String(error)
+  } catch {
+    return typeName(error)
+  }
+}

@@ -1,0 +1,279 @@
+// serve(): joins a listener, the engine and an application; the life of a server from listening over draining to closed.
+// Knows no bytes and no handles.
+import { Server as NetServer } from 'node:net'
+import { performance } from 'node:perf_hooks'
+import type { Duplex } from 'node:stream'
+import { Acceptor, type AcceptorOwner } from '../io/acceptor.ts'
+import type { Cycle } from '../io/cycle.ts'
+import { Engine, type CycleHandler, type PeerErrorEvent } from '../io/engine.ts'
+import { fromServer, type Listener } from '../io/listener.ts'
+import { StreamTransport } from '../io/stream-transport.ts'
+import type { Address, Transport } from '../io/transport.ts'
+import { AccessLog } from './access-log.ts'
+import type { Application } from './application.ts'
+import { runHooks } from './hooks.ts'
+import { LogSink } from './log.ts'
+import { completeOptions, type ServeOptions, type Settings } from './options.ts'
+import { RequestCycle, type CycleServer } from './request-cycle.ts'
+
+/** How `close` ends. */
+export interface CloseOptions {
+  /** Milliseconds until what is left is destroyed. Default: `timeouts.shutdown`. */
+  timeout?: number
+  /** Aborted: what is left is destroyed now. */
+  signal?: AbortSignal
+}
+
+/** Listening → draining → closed. */
+export type ServerState = 'listening' | 'draining' | 'closed'
+
+/** Serves `application` to whoever connects to `listener`, which it takes over. The listener must be listening.
+ *  @throws UsageError for a bad option; an Error with code ERR_WIRELET_TRANSPORT when `transport: 'handle'` is not available here. */
+export function serve(listener: Listener | NetServer, application: Application, options: ServeOptions = {}): Server {
+  return new Server(listener instanceof NetServer ? fromServer(listener) : listener, application, completeOptions(options))
+}
+
+export class Server implements CycleHandler, AcceptorOwner, CycleServer {
+  /** Resolves when the server has drained and closed; rejects only for an error of the listener. */
+  readonly finished: Promise<void>
+  /** @internal */ readonly application: Application
+  /** @internal */ readonly extraEnviron: Readonly<Record<string, unknown>> | null
+  /** @internal */ readonly capitalize: boolean
+  /** @internal */ readonly debug: boolean
+  /** @internal */ readonly flushWhenWaiting: boolean
+  /** @internal */ readonly maxBufferedBody: number
+  private readonly settings: Settings
+  private readonly listener: Listener
+  private readonly acceptor: Acceptor
+  private readonly engine: Engine
+  private readonly log: LogSink
+  private readonly accessLog: AccessLog | null
+  private current: ServerState = 'listening'
+  private outstanding = 0
+  private pendingHooks = 0
+  private hooksSettled: (() => void) | null = null
+  private closing: Promise<void> | null = null
+  private cutNow: (() => void) | null = null
+  private finish!: (error: Error | null) => void
+
+  /** @internal Use `serve`. */
+  constructor(listener: Listener, application: Application, settings: Settings) {
+    if (typeof application !== 'function') throw new TypeError('the application must be a function')
+    this.settings = settings
+    this.listener = listener
+    this.application = application
+    this.extraEnviron = settings.environ
+    this.capitalize = settings.capitalizeResponseHeaders
+    this.debug = settings.debug
+    this.flushWhenWaiting = settings.flushWhenWaiting
+    this.maxBufferedBody = settings.limits.maxBufferedBody
+    this.log = new LogSink(settings)
+    this.accessLog = this.log.wantsAccess ? new AccessLog(settings, (line) => this.log.access(line)) : null
+    this.engine = new Engine(settings, this)
+    this.finished = new Promise((resolve, reject) => {
+      this.finish = (error) => (error === null ? resolve() : reject(error))
+    })
+    // Whoever does not look at `finished` has the log.
+    this.finished.catch(() => {})
+    this.acceptor = new Acceptor(listener, settings.transport, settings.timeouts.handshake, this)
+    this.acceptor.start()
+    this.log.info(`(${process.pid}) wsgi starting up on ${listener.url} (${this.acceptor.kind} transport)`)
+  }
+
+  get state(): ServerState {
+    return this.current
+  }
+
+  /** Where the server listens. */
+  get address(): Address {
+    return this.listener.address()
+  }
+
+  /** Where the server listens, as a URL. */
+  get url(): string {
+    return this.listener.url
+  }
+
+  /** Connections being served. */
+  get connections(): number {
+    return this.engine.open
+  }
+
+  /** Requests whose answers have not ended (eventlet `outstanding_requests`). */
+  get outstandingRequests(): number {
+    return this.outstanding
+  }
+
+  /** The transport in use for accepted connections. */
+  get transport(): 'stream' | 'handle' {
+    return this.acceptor.kind
+  }
+
+  /** Serve one connection that came by another way: a socket, one end of an in-memory pair. */
+  handle(duplex: Duplex): void {
+    this.engine.accept(new StreamTransport(duplex))
+  }
+
+  /** Keep the process alive while listening (the default). */
+  ref(): this {
+    this.listener.ref()
+    return this
+  }
+
+  /** Let the process end although the server listens. */
+  unref(): this {
+    this.listener.unref()
+    return this
+  }
+
+  /** Drain: the listener first, then every connection by its state, each last answer with `Connection: close`; at the deadline what is left is
+   *  destroyed. Resolves when nothing is left. A second call waits for the first, and may cut it short. */
+  close(options: CloseOptions = {}): Promise<void> {
+    const { signal } = options
+    if (signal !== undefined) {
+      if (signal.aborted) queueMicrotask(() => this.cutNow?.())
+      else signal.addEventListener('abort', () => this.cutNow?.(), { once: true })
+    }
+    this.closing ??= this.drain(options.timeout ?? this.settings.timeouts.shutdown)
+    if (options.timeout === 0) this.cutNow?.()
+    return this.closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  private async drain(timeout: number): Promise<void> {
+    const { engine, acceptor, settings } = this
+    this.current = 'draining'
+    this.log.info(`(${process.pid}) wsgi exiting`)
+    acceptor.stop()
+    const closed = settings.closeListener ? this.listener.close() : Promise.resolve()
+    acceptor.destroyHandshakes()
+    const deadline = Number.isFinite(timeout) ? settings.clock.after(timeout, () => this.cutNow?.()) : null
+    const cut = new Promise<void>((resolve) => {
+      this.cutNow = () => {
+        engine.destroyAll()
+        resolve()
+      }
+    })
+    await engine.drain()
+    if (this.pendingHooks > 0) await Promise.race([cut, new Promise<void>((resolve) => (this.hooksSettled = resolve))])
+    if (settings.customPool !== null) await Promise.race([cut, settings.customPool.waitall()])
+    if (deadline !== null) settings.clock.clear(deadline)
+    this.cutNow = null
+    await closed
+    this.current = 'closed'
+    this.log.info(`(${process.pid}) wsgi exited`)
+    await this.log.flush()
+    this.finish(null)
+  }
+
+  // ── From the acceptor ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @internal */
+  onTransport(transport: Transport): void {
+    if (this.log.wantsDebug) {
+      const peer = transport.peerAddress()
+      this.log.debug(`(${process.pid}) accepted ${peer.address}:${peer.port}`)
+    }
+    this.engine.accept(transport)
+  }
+
+  /** @internal */
+  onListenerError(error: Error): void {
+    this.logError(`the listener failed: ${error.message}`)
+    this.finish(error)
+    void this.close()
+  }
+
+  /** @internal */
+  onHandshakeFailed(code: string): void {
+    this.log.debug(`(${process.pid}) TLS handshake failed: ${code}`)
+  }
+
+  // ── From the engine ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @internal */
+  onHead(cycle: Cycle): void {
+    this.outstanding++
+    const request = new RequestCycle(this, cycle)
+    cycle.owner = request
+    if (this.accessLog !== null) cycle.wallStart = performance.now()
+    request.run()
+  }
+
+  /** @internal */
+  onPeerError(event: PeerErrorEvent, peer: Address, cycle: Cycle | null): void {
+    const tell = this.settings.onPeerError
+    if (tell !== null) {
+      try {
+        tell(event)
+      } catch (error) {
+        this.logError(`onPeerError failed: ${String(error)}`)
+      }
+    }
+    if (cycle !== null || this.accessLog === null) return
+    this.accessLog.record({
+      head: null,
+      requestLine: event.requestLine,
+      peer,
+      status: event.status,
+      bodyLength: 0,
+      wireLength: 0,
+      wallSeconds: 0,
+      reason: `${event.name}: ${event.reason}`
+    })
+  }
+
+  /** @internal */
+  onCycleEnd(cycle: Cycle): void {
+    const request = cycle.owner as RequestCycle | null
+    const wallSeconds = cycle.wallStart > 0 ? (performance.now() - cycle.wallStart) / 1000 : 0
+    if (request !== null) {
+      this.outstanding--
+      request.outcomeNow = cycle.outcome
+      const hooks = request.takeHooks()
+      if (hooks.length > 0) {
+        const pending = request.runInAsyncScope(runHooks, undefined, hooks, request.environ, this.settings.clock, this.settings.timeouts.hook, (message: string) =>
+          this.logError(message)
+        )
+        if (pending !== null) {
+          this.awaitHooks(cycle, pending, wallSeconds)
+          return
+        }
+      }
+    }
+    this.logAccess(cycle, wallSeconds)
+  }
+
+  private awaitHooks(cycle: Cycle, pending: Promise<void>, wallSeconds: number): void {
+    this.pendingHooks++
+    cycle.connection.holdHooks()
+    void pending.then(() => {
+      this.logAccess(cycle, wallSeconds)
+      cycle.connection.hooksDone()
+      if (--this.pendingHooks === 0) this.hooksSettled?.()
+    })
+  }
+
+  private logAccess(cycle: Cycle, wallSeconds: number): void {
+    if (this.accessLog === null) return
+    const { head } = cycle
+    this.accessLog.record({
+      head,
+      requestLine: head.text.slice(0, head.text.indexOf('\r')),
+      peer: cycle.connection.transport.peerAddress(),
+      status: cycle.status,
+      bodyLength: cycle.bodyBytes,
+      wireLength: cycle.wireBytes,
+      wallSeconds,
+      reason: cycle.reason.startsWith('HPE_') ? cycle.reason : ''
+    })
+  }
+
+  /** @internal */
+  logError(message: string): void {
+    this.log.error(`(${process.pid}) ${message}`)
+  }
+}
