@@ -18,7 +18,7 @@ export {
 } from './server/application.ts'
 export { Input } from './server/input.ts'
 export { WireletError, RequestAborted, ChunkReadError, BodyTooLarge, HeadersSent, InvalidHeader, UsageError } from './io/errors.ts'
-export type { ConnectionPool, Log, ServeOptions } from './server/options.ts'
+export type { ConnectionPool, Log, Logger, ServeOptions } from './server/options.ts'
 export type { Limits, Timeouts } from './parser/limits.ts'
 export type { Outcome } from './io/cycle.ts'
 export type { PeerErrorEvent } from './io/engine.ts'

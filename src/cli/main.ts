@@ -2,7 +2,7 @@
 // Worker processes, reloading and a status page are to come; one process is all this file knows.
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { UsageError, listen, serve, wrapTls, type Application, type Listener, type Server } from '../index.ts'
+import { UsageError, listen, serve, wrapTls, type Application, type Listener, type ServeOptions, type Server } from '../index.ts'
 import { systemClock } from '../io/clock.ts'
 import { LineWriter } from '../server/log.ts'
 import { AccessFile } from './access-file.ts'
@@ -11,6 +11,9 @@ import { loadApplication } from './load.ts'
 import { OPTIONS } from './options.ts'
 import { parseCommand, type Command } from './parse.ts'
 import { CommandError } from './usage.ts'
+
+/** Bytes held for a stderr that nobody reads. */
+const STDERR_HELD = 1 << 20
 
 export async function main(words: readonly string[]): Promise<void> {
   try {
@@ -30,8 +33,10 @@ async function run(command: Command): Promise<void> {
   const application = await loadApplication(command.module, command.exportName, process.cwd())
   const log = new CommandLog(command)
   const listeners = await listenAll(command)
-  const servers = await serveAll(listeners, application, { ...command.options, log })
+  const servers: Server[] = []
+  // Before the start-up line: whoever has read it may send signals.
   handleSignals(servers, listeners, command, log)
+  await serveAll(servers, listeners, application, { ...command.options, log })
   // pm2 (wait_ready) and a cluster's primary wait for it.
   process.send?.('ready')
   try {
@@ -64,7 +69,8 @@ class CommandLog {
   }
 
   info(line: string): void {
-    process.stderr.write(`${line}\n`)
+    // Whoever stopped reading stderr must not fill our memory.
+    if (process.stderr.writableLength < STDERR_HELD) process.stderr.write(`${line}\n`)
   }
 
   debug(line: string): void {
@@ -103,8 +109,7 @@ async function listenAll({ binds, tls }: Command): Promise<Listener[]> {
   return listeners
 }
 
-async function serveAll(listeners: readonly Listener[], application: Application, options: Parameters<typeof serve>[2]): Promise<Server[]> {
-  const servers: Server[] = []
+async function serveAll(servers: Server[], listeners: readonly Listener[], application: Application, options: ServeOptions): Promise<void> {
   try {
     for (const listener of listeners) servers.push(serve(listener, application, options))
   } catch (error) {
@@ -112,7 +117,6 @@ async function serveAll(listeners: readonly Listener[], application: Application
     if (error instanceof UsageError) throw new CommandError(asFlag(error.message), 2)
     throw new CommandError(messageOf(error), 1)
   }
-  return servers
 }
 
 function handleSignals(servers: readonly Server[], listeners: readonly Listener[], { tls }: Command, log: CommandLog): void {

@@ -73,9 +73,9 @@ function kebab(name: string): string {
 
 export const OPTIONS: readonly OptionRow[] = [
   command('bind', 'WHERE', '127.0.0.1:8090', 'HOST:PORT, [::1]:PORT, unix:PATH, fd://N', { original: 'sock', repeats: true }),
-  command('certfile', 'FILE', '', 'serve TLS: the certificate and its chain, PEM; SIGHUP reads it again'),
+  command('certfile', 'FILE', '', 'serve TLS: certificate and chain, PEM; SIGHUP reads it again'),
   command('keyfile', 'FILE', '', 'serve TLS: the private key, PEM'),
-  command('access-log', 'WHERE', '-', '- (stdout), off, or a file, appended to; SIGUSR1 opens it again'),
+  command('access-log', 'WHERE', '-', '- (stdout), off, or a file; SIGUSR1 opens it again'),
   server('log-format', 'text', 'FORMAT', 'logFormat', 'log_format', "eventlet's line", 'common, combined, json or a %(name)s template'),
   server('log-output', 'boolean', '', 'logOutput', 'log_output', 'on', 'start-up and access lines; errors are logged in any case'),
   server('log-x-forwarded-for', 'boolean', '', 'logXForwardedFor', 'log_x_forwarded_for', 'on', 'client_ip in the log begins with X-Forwarded-For'),
@@ -83,7 +83,7 @@ export const OPTIONS: readonly OptionRow[] = [
   server('transport', 'choice', 'NAME', 'transport', '', defaults.transport, 'auto, stream or handle', { choices: ['auto', 'stream', 'handle'] }),
   server('environ', 'pair', 'NAME=VALUE', 'environ', 'environ', '', 'put into every environ', { repeats: true }),
   server('max-size', 'count', 'N', 'maxSize', 'max_size', String(defaults.maxSize), 'connections served at once'),
-  server('max-http-version', 'choice', 'VERSION', 'maxHttpVersion', 'max_http_version', defaults.maxHttpVersion, 'HTTP/1.1, or HTTP/1.0: no keep-alive, no chunked answers', {
+  server('max-http-version', 'choice', 'VERSION', 'maxHttpVersion', 'max_http_version', defaults.maxHttpVersion, 'with HTTP/1.0: no keep-alive, no chunked answers', {
     choices: ['HTTP/1.0', 'HTTP/1.1']
   }),
   server('keepalive', 'keepalive', 'TIME', 'keepalive', 'keepalive', duration(defaults.keepalive), 'an idle connection stays open this long; off: none does'),

@@ -2,19 +2,16 @@
 // Knows transports, the parser and cycles; knows nothing of environs, applications and logs.
 import { Buffer } from 'node:buffer'
 import type { Duplex } from 'node:stream'
-import { ChunkedDecoder } from '../parser/chunked-decoder.ts'
 import { PeerErrorCode, peerErrorInfo } from '../parser/errors.ts'
 import { Framing, type RequestHead } from '../parser/request-head.ts'
-import type { RequestParser } from '../parser/request-parser.ts'
-import { Content, type ContentSource } from './content.ts'
+import { ContentReader } from './content-reader.ts'
+import type { ContentSource } from './content.ts'
 import { Cycle } from './cycle.ts'
-import type { Timed } from './deadlines.ts'
-import { TICK } from './deadlines.ts'
+import { TICK, type Timed } from './deadlines.ts'
 import type { Engine } from './engine.ts'
-import { isPoisoned } from './poison.ts'
+import { HeadReader, requestLine } from './head-reader.ts'
 import { Progress } from './progress.ts'
-import { encodeResponseHead } from './response-head.ts'
-import { statusText } from './status-text.ts'
+import { encodeResponseHead, renderRefusal } from './response-head.ts'
 import type { Transport, TransportOwner } from './transport.ts'
 import { WriteBuffer } from './write-buffer.ts'
 
@@ -32,10 +29,6 @@ const TURN_CYCLES = 32
 const TURN_BYTES = 65536
 /** Cycles whose post hooks are still running: beyond it no further request is read. */
 const MAX_PENDING_HOOKS = 16
-/** First allocation for an incomplete head; doubled as needed, bounded by the parser's limits and one read. */
-const HEAD_START = 1024
-/** Of a refused request's first line, what the log gets. */
-const REQUEST_LINE_MAX = 1024
 
 const TRACE_ANSWER = encodeResponseHead(501, [['Content-Type', 'text/plain']], true)
 const TRACE_TEXT = ['TRACE is not supported\r\n']
@@ -55,10 +48,8 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   private cycle: Cycle | null = null
   /** Virtual time at which the state's own wait ends (first byte, head, idle, linger). */
   private deadline = 0
-  /** Lent while a head is incomplete, with the octets of that head. */
-  private parser: RequestParser | null = null
-  private headBytes: Buffer | null = null
-  private headLength = 0
+  /** Lent while a head is incomplete. */
+  private reader: HeadReader | null = null
   /** Input that was read and not interpreted: pipelined requests, or what the turn had no room for. Reading is paused meanwhile. */
   private stash: Buffer | null = null
   /** The stash being interpreted: ours already, its rest need not be copied. */
@@ -67,12 +58,8 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   private rest: Buffer | null = null
   private restStart = 0
   private restEnd = 0
-  /** Content of the current request still to come. */
-  private contentOpen = false
-  private contentLeft = 0
-  private decoder: ChunkedDecoder | null = null
-  /** The content is being thrown away; beyond this many octets received the connection closes. */
-  private drainLimit = 0
+  /** Content of the current request that is still to come. */
+  private incoming: ContentReader | null = null
   /** Octets discarded while lingering. */
   private lingered = 0
   private paused = false
@@ -94,7 +81,6 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   /** Bytes given to the transport so far. */
   private flushed = 0
   private sending: Progress | null = null
-  private receiving: Progress | null = null
   /** After a takeover: the connection as its new owner has it. */
   private duplex: Duplex | null = null
 
@@ -197,7 +183,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     this.interpreting = true
     for (;;) {
       if (this.state === RESPONDING) {
-        if (this.contentOpen && pos < end) pos = this.readContent(bytes, pos, end)
+        if (this.incoming !== null && pos < end) pos = this.readContent(bytes, pos, end)
         if (this.state !== RESPONDING) continue
         if (pos < end) this.stashRest(bytes, pos, end)
         break
@@ -228,56 +214,45 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   }
 
   private readHead(bytes: Buffer, start: number, end: number): number {
-    const parser = (this.parser ??= this.engine.lendParser(this.transport.secure))
-    let window = bytes
-    let from = start
-    let to = end
-    let known = 0
-    if (this.headBytes !== null) {
-      known = this.headLength
-      this.keepHead(bytes, start, end)
-      window = this.headBytes
-      from = 0
-      to = this.headLength
+    if (this.reader !== null) return this.readMoreHead(this.reader, bytes, start, end)
+    // The usual case: the head is here whole, and the parser is back before this returns.
+    const { engine } = this
+    const parser = engine.lendParser(this.transport.secure)
+    const result = parser.execute(bytes, start, end)
+    if (result > 0) {
+      const head = parser.takeHead(bytes, start)
+      engine.giveBackParser(parser)
+      return this.startCycle(head, bytes, start + result, end)
     }
-    const result = parser.execute(window, from, to)
     if (result === 0) {
-      if (this.headBytes === null) this.keepHead(bytes, start, end)
-      if (this.state !== READING) {
-        this.state = READING
-        this.engine.leaveIdle(this)
-        this.deadline = this.engine.deadlines.in(this.engine.timeouts.head)
-      }
+      this.reader = new HeadReader(parser, bytes, start, end)
+      this.state = READING
+      engine.leaveIdle(this)
+      this.deadline = engine.deadlines.in(engine.timeouts.head)
       return end
     }
-    if (result < 0) {
-      const line = firstLine(window, from, to)
-      this.refuse(-result, parser.errorOffset, line)
-      return end
-    }
-    const head = parser.takeHead(window, from)
-    this.dropHead()
-    return this.startCycle(head, bytes, start + result - known, end)
+    const offset = parser.errorOffset
+    engine.giveBackParser(parser)
+    this.refuse(-result, offset, requestLine(bytes, start, end))
+    return end
   }
 
-  private keepHead(bytes: Buffer, start: number, end: number): void {
-    const needed = this.headLength + end - start
-    if (this.headBytes === null || this.headBytes.length < needed) {
-      let size = this.headBytes?.length ?? HEAD_START
-      while (size < needed) size *= 2
-      const larger = Buffer.allocUnsafeSlow(size)
-      this.headBytes?.copy(larger, 0, 0, this.headLength)
-      this.headBytes = larger
+  private readMoreHead(reader: HeadReader, bytes: Buffer, start: number, end: number): number {
+    const result = reader.execute(bytes, start, end)
+    if (result === 0) return end
+    if (result < 0) {
+      this.refuse(-result, reader.errorOffset)
+      return end
     }
-    bytes.copy(this.headBytes, this.headLength, start, end)
-    this.headLength = needed
+    const head = reader.takeHead()
+    this.dropHead()
+    return this.startCycle(head, bytes, start + result, end)
   }
 
   private dropHead(): void {
-    if (this.parser !== null) this.engine.giveBackParser(this.parser)
-    if (this.headBytes !== null && isPoisoned()) this.headBytes.fill(0xdb)
-    this.parser = this.headBytes = null
-    this.headLength = 0
+    if (this.reader === null) return
+    this.engine.giveBackParser(this.reader.release())
+    this.reader = null
   }
 
   private startCycle(head: RequestHead, bytes: Buffer, start: number, end: number): number {
@@ -294,7 +269,8 @@ export class Connection implements TransportOwner, Timed, ContentSource {
         this.refuse(PeerErrorCode.BODY_TOO_LARGE, -1)
         return end
       }
-      this.openContent(cycle)
+      this.incoming = new ContentReader(head, this, engine.limits)
+      cycle.content = this.incoming.content
       // What came with the head is decoded first: an error in it never reaches the application.
       if (pos < end) pos = this.readContent(bytes, pos, end)
       if (this.state !== RESPONDING) return pos
@@ -312,50 +288,21 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     return pos
   }
 
-  private openContent(cycle: Cycle): void {
-    const chunked = cycle.head.framing === Framing.CHUNKED
-    cycle.content = new Content(this, chunked ? -1 : cycle.head.contentLength)
-    this.contentOpen = true
-    this.contentLeft = cycle.head.contentLength
-    this.decoder = chunked ? new ChunkedDecoder(this.engine.limits) : null
-    this.drainLimit = Infinity
-    this.receiving = new Progress(0)
-  }
-
   private readContent(bytes: Buffer, start: number, end: number): number {
-    const content = this.cycle!.content!
-    let pos: number
-    if (this.decoder !== null) {
-      pos = this.decoder.decode(bytes, start, end, content)
-      if (pos < 0) {
-        this.refuse(-pos, content.received)
-        return end
-      }
-      if (content.received > this.engine.limits.maxBodySize) {
-        this.refuse(PeerErrorCode.BODY_TOO_LARGE, content.received)
-        return end
-      }
-      if (this.decoder.done) {
-        content.trailers = this.decoder.trailers
-        this.contentOpen = false
-      }
-    } else {
-      pos = Math.min(end, start + this.contentLeft)
-      this.contentLeft -= pos - start
-      content.onContent(bytes, start, pos)
-      this.contentOpen = this.contentLeft > 0
+    const cycle = this.cycle!
+    const incoming = this.incoming!
+    const pos = incoming.read(bytes, start, end)
+    if (pos < 0) {
+      this.refuse(-pos, incoming.content.received)
+      return end
     }
-    if (!this.contentOpen) {
-      this.decoder = null
-      content.complete = true
-      content.changed()
-      if (this.cycle!.ended) this.finish(this.cycle!, true)
+    if (incoming.done) this.incoming = null
+    incoming.content.changed()
+    if (incoming.done) {
+      if (cycle.ended && cycle === this.cycle) this.finish(cycle, true)
+    } else if (incoming.overDrained) {
+      this.finish(cycle, false)
     } else {
-      content.changed()
-      if (content.received > this.drainLimit) {
-        this.finish(this.cycle!, false)
-        return end
-      }
       this.adjustReading()
     }
     return pos
@@ -364,11 +311,11 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   /** The peer ended its side while its request is being answered. */
   private contentEnded(): void {
     const cycle = this.cycle!
-    if (this.contentOpen) {
-      this.contentOpen = false
-      this.decoder = null
+    if (this.incoming !== null) {
+      const { content } = this.incoming
+      this.incoming = null
       cycle.persist = false
-      cycle.content!.fail(PeerErrorCode.INCOMPLETE_CONTENT)
+      content.fail(PeerErrorCode.INCOMPLETE_CONTENT)
       if (cycle.ended) this.finish(cycle, false)
     } else if (this.engine.abortOnHalfClose) {
       this.cut('the peer closed its side')
@@ -403,7 +350,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   private adjustReading(): void {
     const cycle = this.cycle
-    const full = this.contentOpen && cycle !== null && !cycle.ended && cycle.content!.held >= this.engine.limits.readBuffer
+    const full = this.incoming !== null && cycle !== null && !cycle.ended && this.incoming.content.held >= this.engine.limits.readBuffer
     const pause = (this.stash !== null || full) && this.state !== LINGERING
     if (pause === this.paused || this.state === CLOSED || this.state === TAKEN_OVER) return
     this.paused = pause
@@ -515,21 +462,18 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     if (engine.keepalive === 0 || engine.crowded) return false
     const more = this.stash !== null || (this.rest !== null && this.restStart < this.restEnd)
     if ((engine.draining || this.peerEnded) && !more) return false
-    if (!this.contentOpen) return true
+    if (this.incoming === null) return true
     // RFC 9110 §10.1.1: after a final answer without a 100 nobody knows whether the content will come.
     if (cycle.head.expectContinue && !cycle.continued) return false
-    const content = cycle.content!
-    return content.announced < 0 || content.announced - content.received <= engine.limits.maxDrain
+    return this.incoming.announcedRest <= engine.limits.maxDrain
   }
 
   /** The answer is complete: drain the rest of the request, or finish at once. */
   responseEnded(cycle: Cycle): void {
     if (cycle !== this.cycle) return
     this.writableWanted = false
-    if (this.contentOpen && cycle.persist) {
-      cycle.content!.discard()
-      this.drainLimit = cycle.content!.received + this.engine.limits.maxDrain
-      cycle.content!.fail(-1)
+    if (this.incoming !== null && cycle.persist) {
+      this.incoming.discard(this.engine.limits.maxDrain)
       this.wrote()
       return
     }
@@ -548,9 +492,8 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   /** The cycle is over but for its bytes on their way. */
   private finish(cycle: Cycle, keep: boolean): void {
     this.cycle = null
-    if (this.contentOpen) cycle.content!.fail(-1)
-    this.contentOpen = false
-    this.decoder = null
+    this.incoming?.content.fail(-1)
+    this.incoming = null
     this.addEnded(cycle)
     if (!keep) {
       this.linger()
@@ -570,29 +513,27 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   // ── Errors and ends ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** A peer error: a clear answer if one can still be given, then nothing of this connection is interpreted any more. */
-  refuse(code: number, offset: number, requestLine = ''): void {
+  refuse(code: number, offset: number, line = ''): void {
     if (this.state >= LINGERING) return
     const { name, status, reason } = peerErrorInfo(code)
     const cycle = this.cycle
     const sent = cycle !== null && cycle.headSent
     const head = cycle?.head ?? null
     const peer = this.transport.peerAddress()
-    const line = head !== null ? head.text.slice(0, head.text.indexOf('\r')) : requestLine || this.readSoFar()
+    const received = head !== null ? head.text.slice(0, head.text.indexOf('\r')) : (this.reader?.requestLine ?? line)
     if (!sent) {
       const text = reason + '\r\n'
-      const body = head?.method === 'HEAD' ? '' : text
-      const answer =
-        `${this.engine.version} ${status} ${statusText(status)}\r\nContent-Type: text/plain\r\nContent-Length: ${text.length}\r\n` +
-        `${this.engine.dates.fieldLine()}Connection: close\r\n\r\n${body}`
+      const withContent = head?.method !== 'HEAD'
+      const answer = renderRefusal(this.engine.version, status, this.engine.dates.fieldLine(), text, withContent)
       this.out.text(answer, answer.length)
       if (cycle !== null) {
         cycle.wireBytes += answer.length
-        cycle.bodyBytes = body.length
+        cycle.bodyBytes = withContent ? text.length : 0
         cycle.status = status
         cycle.headSent = true
       }
     }
-    const event = { name, status: sent ? 0 : status, reason, offset, requestLine: line, remoteAddress: peer.address, remotePort: peer.port }
+    const event = { name, status: sent ? 0 : status, reason, offset, requestLine: received, remoteAddress: peer.address, remotePort: peer.port }
     this.engine.handler.onPeerError(event, peer, cycle)
     if (cycle === null) {
       this.linger()
@@ -654,7 +595,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     const cycle = this.cycle
     if (cycle !== null) {
       this.cycle = null
-      this.contentOpen = false
+      this.incoming = null
       const wasEnded = cycle.ended
       cycle.ended = true
       if (cycle.reason === '') cycle.reason = reason
@@ -713,7 +654,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     const leftover = parts.length === 0 ? null : Buffer.concat(parts)
     this.state = TAKEN_OVER
     this.stash = this.rest = this.cycle = null
-    this.contentOpen = false
+    this.incoming = null
     cycle.ended = true
     this.engine.deadlines.remove(this)
     const duplex = this.transport.detach(leftover)
@@ -766,7 +707,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
         const cycle = this.cycle!
         const age = now - cycle.startedAt - TICK
         let code = 0
-        if (this.contentOpen && this.contentTooSlow(cycle)) code = PeerErrorCode.BODY_TIMEOUT
+        if (this.incoming !== null && this.contentTooSlow(cycle, this.incoming)) code = PeerErrorCode.BODY_TIMEOUT
         else if (age >= timeouts.request) code = PeerErrorCode.REQUEST_TIMEOUT
         else if (age >= timeouts.handler && !cycle.headSent) code = PeerErrorCode.HANDLER_TIMEOUT
         if (code !== 0) this.refuse(code, -1)
@@ -776,29 +717,14 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     }
   }
 
-  private contentTooSlow(cycle: Cycle): boolean {
-    const { body, minBodyRate, rateGrace } = this.engine.timeouts
+  private contentTooSlow(cycle: Cycle, incoming: ContentReader): boolean {
     // Not the peer's fault: it waits for a 100, or we do not read.
     if (this.paused || (cycle.head.expectContinue && !cycle.continued && !cycle.ended)) return false
-    return this.receiving!.tooSlow(cycle.content!.received, body, minBodyRate, rateGrace)
+    return incoming.tooSlow(this.engine.timeouts)
   }
 
   private sendingTooSlow(): boolean {
     const { send, minSendRate, rateGrace } = this.engine.timeouts
     return this.sending !== null && this.sending.tooSlow(this.flushed - this.transport.untakenBytes(), send, minSendRate, rateGrace)
   }
-
-  private readSoFar(): string {
-    return this.headBytes === null ? '' : firstLine(this.headBytes, 0, this.headLength)
-  }
-}
-
-/** The first line of a head that was refused, for the log. */
-function firstLine(bytes: Buffer, start: number, end: number): string {
-  let from = start
-  while (from < end && (bytes[from] === 0x0d || bytes[from] === 0x0a)) from++
-  const to = Math.min(end, from + REQUEST_LINE_MAX)
-  const text = bytes.toString('latin1', from, to)
-  const stop = text.search(/[\r\n]/)
-  return stop < 0 ? text : text.slice(0, stop)
 }

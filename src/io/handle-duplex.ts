@@ -37,6 +37,8 @@ export class HandleDuplex extends Duplex implements HandleReader, HandleWriter {
   timeout: number = 0
   private readonly handle: StreamHandle
   private reading: boolean = false
+  private shutting: boolean = false
+  private cutting: boolean = false
   private closedCounts: [number, number] | null = null
   private writeDone: Done | null = null
   private timer: NodeJS.Timeout | null = null
@@ -113,8 +115,8 @@ export class HandleDuplex extends Duplex implements HandleReader, HandleWriter {
   /** Close so that the peer sees a failure; a plain close over a unix socket, which has no RST. */
   resetAndDestroy(): this {
     if (this.destroyed) return this
-    this.countsAreFinal()
-    this.handle.reset?.()
+    // As in HandleTransport: a shutdown in flight must not meet a reset.
+    this.cutting = !this.shutting
     return this.destroy()
   }
 
@@ -142,20 +144,23 @@ export class HandleDuplex extends Duplex implements HandleReader, HandleWriter {
   }
 
   override _final(done: Done): void {
-    const status = shutDown(this.handle, result => finished(result, done))
-    if (status !== 0) finished(status, done)
+    this.shutting = true
+    const finished = (status: number): void => {
+      this.shutting = false
+      // "Not connected" is how a shutdown finds a peer that has reset; reading or the next write tells of it.
+      done(status === 0 || status === UV_ENOTCONN ? null : failure(status, 'shutdown'))
+    }
+    const status = shutDown(this.handle, finished)
+    if (status !== 0) finished(status)
   }
 
   override _destroy(error: Error | null, done: Done): void {
     if (this.timer !== null) clearTimeout(this.timer)
     this.timer = null
-    const { closedCounts } = this
-    this.countsAreFinal()
-    // Already closing by a reset, whose callback was not ours to give: close() would never call back.
-    if (closedCounts !== null) {
-      this.handle.close()
-      done(error)
-    } else this.handle.close(() => done(error))
+    const { handle } = this
+    this.closedCounts = [handle.bytesRead, handle.bytesWritten]
+    const closed = (): void => done(error)
+    if (!this.cutting || handle.reset === undefined || handle.reset(closed) !== 0) handle.close(closed)
   }
 
   /** @internal */
@@ -218,19 +223,10 @@ export class HandleDuplex extends Duplex implements HandleReader, HandleWriter {
       this.timer?.refresh()
     } else this.emit('timeout')
   }
-
-  private countsAreFinal(): void {
-    this.closedCounts ??= [this.handle.bytesRead, this.handle.bytesWritten]
-  }
 }
 
 function ipOnly<T>(address: Address, value: T): T | undefined {
   return address.family === 'IPv4' || address.family === 'IPv6' ? value : undefined
-}
-
-/** "Not connected" is how a shutdown finds a peer that has reset; reading or the next write tells of it. */
-function finished(status: number, done: Done): void {
-  done(status === 0 || status === UV_ENOTCONN ? null : failure(status, 'shutdown'))
 }
 
 function failure(status: number, syscall: string): Error {

@@ -110,6 +110,14 @@ export function encodeResponseHead(status: string | number, headers: Headers | u
   return head
 }
 
+/** Renders the answer to a peer error: no octet of the request is in it. Its content is `text`, left out for HEAD. */
+export function renderRefusal(version: string, status: number, dateLine: string, text: string, withContent: boolean): string {
+  return (
+    `${version} ${status} ${statusText(status)}\r\nContent-Type: text/plain\r\nContent-Length: ${text.length}\r\n` +
+    `${dateLine}Connection: close\r\n\r\n${withContent ? text : ''}`
+  )
+}
+
 /** Checks and renders trailers (RFC 9112 §7.1.2). @throws InvalidHeader */
 export function encodeTrailers(headers: Headers, capitalize: boolean): string {
   let text = ''

@@ -2,7 +2,7 @@
 // A log must never stop or end the server: a slow sink costs lines (counted), a failing one is ignored.
 import { writeSync } from 'node:fs'
 import type { Clock } from '../io/clock.ts'
-import type { Settings } from './options.ts'
+import type { Logger, Settings } from './options.ts'
 
 /** A batch leaves when it has this many characters, or after BATCH_MS. One write(2) per 64 KiB makes its cost per line vanish. */
 const BATCH_SIZE = 65_536
@@ -84,7 +84,8 @@ export class LineWriter {
     })
   }
 
-  /** At exit nothing asynchronous happens any more. Standard output and error write at once on POSIX; for other streams the descriptor is used. */
+  /** At exit nothing asynchronous happens any more. Standard output and error take it at once unless their pipe is full; other streams have it
+   *  written to their descriptor. */
   flushNow(): void {
     this.noteDropped()
     const text = this.batch
@@ -156,14 +157,6 @@ function holdForExit(writer: LineWriter): void {
   process.on('exit', () => {
     for (const each of [...unflushed]) each.flushNow()
   })
-}
-
-/** A logger's methods. `access` is optional: with it access lines have a place of their own; null means that nobody wants them. */
-interface Logger {
-  info(message: string): unknown
-  debug(message: string): unknown
-  error(message: string): unknown
-  access?: ((message: string) => unknown) | null
 }
 
 /** The log of one server, by level. */

@@ -5,8 +5,16 @@ import { systemClock, type Clock } from '../io/clock.ts'
 import type { TransportChoice } from '../io/acceptor.ts'
 import type { PeerErrorEvent } from '../io/engine.ts'
 
-/** Where log lines go: a logger (`console`, pino), or anything with `write` (a stream). */
-export type Log = { info(message: string): unknown; debug(message: string): unknown; error(message: string): unknown } | { write(text: string): unknown }
+/** Levels of a log: `console`, pino. With `access` the access lines have a place of their own (null: nobody wants them), else they go to `info`. */
+export interface Logger {
+  info(message: string): unknown
+  debug(message: string): unknown
+  error(message: string): unknown
+  access?: ((message: string) => unknown) | null
+}
+
+/** Where log lines go: a logger, or anything with `write` (a stream). */
+export type Log = Logger | { write(text: string): unknown }
 
 /** Runs connections (eventlet `custom_pool`): `spawn` once per connection, its task settles when the connection ends. */
 export interface ConnectionPool {

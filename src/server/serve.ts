@@ -68,7 +68,9 @@ export class Server implements CycleHandler, AcceptorOwner, CycleServer {
     this.flushWhenWaiting = settings.flushWhenWaiting
     this.maxBufferedBody = settings.limits.maxBufferedBody
     this.log = new LogSink(settings)
-    this.accessLog = this.log.wantsAccess ? new AccessLog(settings, (line) => this.log.access(line)) : null
+    // Made in any case: a bad format is told at the start.
+    const accessLog = new AccessLog(settings, (line) => this.log.access(line))
+    this.accessLog = this.log.wantsAccess ? accessLog : null
     this.engine = new Engine(settings, this)
     this.finished = new Promise((resolve, reject) => {
       this.finish = (error) => (error === null ? resolve() : reject(error))

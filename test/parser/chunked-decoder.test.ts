@@ -48,6 +48,8 @@ chunked('no size and no sum leaves the integers of a double', () => {
   refused('FFFFFFFFFFFFFFFF\r\n', 'INVALID_CHUNK_SIZE 400 @13')
   refused('8000000000000000\r\n', 'INVALID_CHUNK_SIZE 400 @13')
   refused('1\r\nx\r\n1fffffffffffff\r\n', 'content "x"', 'INVALID_CHUNK_SIZE 400 @19')
+  refused('1\r\nx\r\n1\r\ny\r\n1ffffffffffffe\r\n', 'content "xy"', 'INVALID_CHUNK_SIZE 400 @25')
+  expectEvents(`${HEAD}1\r\nx\r\n1\r\ny\r\n1ffffffffffffd\r\nz`, [HEAD_EVENT, 'content "xyz"', 'incomplete content'], OPTIONS)
   expectEvents(`${HEAD}1fffffffffffff\r\nhello`, [HEAD_EVENT, HELLO, 'incomplete content'], OPTIONS)
   expectEvents(`${HEAD}100000005\r\nhello\r\n0\r\n\r\n`, [HEAD_EVENT, 'content "hello\\r\\n0\\r\\n\\r\\n"', 'incomplete content'], OPTIONS)
 })

@@ -181,6 +181,8 @@ limits('maxBodySize: a length that is announced', () => {
 limits('maxBodySize: the sum of the chunks, at the digit that tells', () => {
   content('3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n', ['content "hello"', 'done'], { maxBodySize: 5 })
   content('3\r\nhel\r\n3\r\nlo!\r\n0\r\n\r\n', ['content "hel"', 'error HPE_BODY_TOO_LARGE 413 @8'], { maxBodySize: 5 })
+  content('2\r\nhe\r\n1\r\nl\r\n2\r\nlo\r\n0\r\n\r\n', ['content "hello"', 'done'], { maxBodySize: 5 })
+  content('2\r\nhe\r\n1\r\nl\r\n3\r\nlo!\r\n', ['content "hel"', 'error HPE_BODY_TOO_LARGE 413 @13'], { maxBodySize: 5 })
   content('100\r\n', ['error HPE_BODY_TOO_LARGE 413 @1'], { maxBodySize: 15 })
   content('0\r\n\r\n', ['done'], { maxBodySize: 0 })
 })
