@@ -17,6 +17,7 @@ export {
   type Write
 } from './server/application.ts'
 export { Input } from './server/input.ts'
+export { Pool } from './server/pool.ts'
 export { WireletError, RequestAborted, ChunkReadError, BodyTooLarge, HeadersSent, InvalidHeader, UsageError } from './io/errors.ts'
 export type { ConnectionPool, Log, Logger, ServeOptions } from './server/options.ts'
 export type { Limits, Timeouts } from './parser/limits.ts'

@@ -11,7 +11,7 @@ import {
   prepareHandles
 } from './handle-binding.ts'
 import { HandleTransport } from './handle-transport.ts'
-import type { Listener, Taker } from './listener.ts'
+import type { Listener } from './listener.ts'
 import { reportInternalError } from './read-slab.ts'
 import { StreamTransport } from './stream-transport.ts'
 import type { Transport } from './transport.ts'
@@ -25,7 +25,8 @@ export interface AcceptorOwner {
   onHandshakeFailed(code: string): void
 }
 
-export class Acceptor implements Taker {
+/** Also the listener's Taker; not declared, because that is no part of the public types. */
+export class Acceptor {
   private readonly listener: Listener
   private readonly owner: AcceptorOwner
   private readonly tlsServer: TlsServer | null

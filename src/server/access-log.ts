@@ -21,6 +21,8 @@ export interface AccessRecord {
   wallSeconds: number
   /** Why a request was refused: the peer error's name and reason; '' for the others. */
   reason: string
+  /** Made by us, when `wantsRequestId`; else ''. */
+  requestId: string
 }
 
 /** X-Forwarded-For is the peer's to fill: no more than this much of it gets into a line. */
@@ -32,7 +34,7 @@ const COMBINED_TEMPLATE = `${CLF_TEMPLATE} "%(referer)s" "%(user_agent)s"`
 /** Keys of one JSON line, in order. */
 const JSON_FIELDS = [
   'time', 'peer_ip', 'peer_port', 'method', 'target', 'protocol', 'status_code', 'body_length', 'wire_length', 'wall_seconds', 'referer', 'user_agent',
-  'request_id', 'reason'
+  'reason'
 ]
 
 /** Steps of a compiled template: each adds its text. */
@@ -58,7 +60,7 @@ const TEXT_FIELDS: Readonly<Record<string, Read<string>>> = {
   target: record => record.head === null ? '' : record.head.target,
   referer: record => fieldValue(record.head, 'referer'),
   user_agent: record => fieldValue(record.head, 'user-agent'),
-  request_id: record => fieldValue(record.head, 'x-request-id'),
+  request_id: record => record.requestId,
   reason: record => record.reason
 }
 
@@ -240,6 +242,8 @@ interface Times {
 
 /** Makes one line per request and hands it to `write`. */
 export class AccessLog {
+  /** The format names request_id. */
+  readonly wantsRequestId: boolean
   private readonly write: (line: string) => void
   private readonly clock: Settings['clock']
   private readonly forwarded: boolean
@@ -255,6 +259,7 @@ export class AccessLog {
     const format = settings.logFormat
     if (format === 'json') this.steps = [new JsonStep()]
     else this.steps = compile(format === 'common' ? CLF_TEMPLATE : format === 'combined' ? COMBINED_TEMPLATE : format)
+    this.wantsRequestId = format.includes('%(request_id)')
     if (format === DEFAULT_LOG_FORMAT) this.steps.push(new ReasonStep())
   }
 

@@ -15,6 +15,7 @@ import { ALREADY_HANDLED, type Application, type Environ, type Headers, type Pie
 import { AsyncPieces, IterablePieces, type Pieces } from './body.ts'
 import { LazyEnviron, type EnvironSource } from './environ.ts'
 import { Input, type InputSource } from './input.ts'
+import { nextRequestId } from './request-id.ts'
 
 /** Up to this size an array of pieces is answered at once; beyond it, piece by piece under back-pressure. */
 const AT_ONCE = 65536
@@ -48,6 +49,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   /** Resolvers of `write()` promises that wait for room. */
   private writers: ((more: boolean) => void)[] | null = null
   private over = false
+  private id = ''
 
   constructor(server: CycleServer, cycle: Cycle) {
     super('WIRELET_CYCLE')
@@ -400,6 +402,11 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
     const pairs: [string, string][] = []
     for (let i = 0; i < content.trailers.length; i += 2) pairs.push([content.trailers[i]!, content.trailers[i + 1]!])
     return pairs
+  }
+
+  /** Made by us when somebody asks: what a peer sent is never taken for it. */
+  get requestId(): string {
+    return (this.id ||= nextRequestId())
   }
 
   outcome(): Outcome | null {

@@ -3,9 +3,9 @@
 import { Server as NetServer } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
-import { Acceptor, type AcceptorOwner } from '../io/acceptor.ts'
+import { Acceptor } from '../io/acceptor.ts'
 import type { Cycle } from '../io/cycle.ts'
-import { Engine, type CycleHandler, type PeerErrorEvent } from '../io/engine.ts'
+import { Engine, type PeerErrorEvent } from '../io/engine.ts'
 import { fromServer, type Listener } from '../io/listener.ts'
 import { StreamTransport } from '../io/stream-transport.ts'
 import type { Address, Transport } from '../io/transport.ts'
@@ -14,7 +14,7 @@ import type { Application } from './application.ts'
 import { runHooks } from './hooks.ts'
 import { LogSink } from './log.ts'
 import { completeOptions, type ServeOptions, type Settings } from './options.ts'
-import { RequestCycle, type CycleServer } from './request-cycle.ts'
+import { RequestCycle } from './request-cycle.ts'
 
 /** How `close` ends. */
 export interface CloseOptions {
@@ -33,7 +33,8 @@ export function serve(listener: Listener | NetServer, application: Application, 
   return new Server(listener instanceof NetServer ? fromServer(listener) : listener, application, completeOptions(options))
 }
 
-export class Server implements CycleHandler, AcceptorOwner, CycleServer {
+/** A server at work: made by `serve`. (It is its engine's CycleHandler, its acceptor's AcceptorOwner and its cycles' CycleServer; that is not public, so it is not declared.) */
+export class Server {
   /** Resolves when the server has drained and closed; rejects only for an error of the listener. */
   readonly finished: Promise<void>
   /** @internal */ readonly application: Application
@@ -224,7 +225,8 @@ export class Server implements CycleHandler, AcceptorOwner, CycleServer {
       bodyLength: 0,
       wireLength: 0,
       wallSeconds: 0,
-      reason: `${event.name}: ${event.reason}`
+      reason: `${event.name}: ${event.reason}`,
+      requestId: ''
     })
   }
 
@@ -261,6 +263,7 @@ export class Server implements CycleHandler, AcceptorOwner, CycleServer {
 
   private logAccess(cycle: Cycle, wallSeconds: number): void {
     if (this.accessLog === null) return
+    const request = cycle.owner as RequestCycle | null
     const { head } = cycle
     this.accessLog.record({
       head,
@@ -270,7 +273,8 @@ export class Server implements CycleHandler, AcceptorOwner, CycleServer {
       bodyLength: cycle.bodyBytes,
       wireLength: cycle.wireBytes,
       wallSeconds,
-      reason: cycle.reason.startsWith('HPE_') ? cycle.reason : ''
+      reason: cycle.reason.startsWith('HPE_') ? cycle.reason : '',
+      requestId: this.accessLog.wantsRequestId && request !== null ? request.requestId : ''
     })
   }
 

@@ -1,0 +1,257 @@
+// listen, wrapTls, fromServer: where connections may come from, and what happens to those that come early.
+import { once } from 'node:events'
+import { existsSync, lstatSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import * as net from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { type Listener, type ListenOptions, fromServer, listen, wrapTls } from '../../src/io/listener.ts'
+import { PATIENCE, certificate, certificatePath, closing, connectTo, socketPath } from '../support/sockets.ts'
+import { within } from '../support/within.ts'
+
+const test = suite('listener')
+const open: Listener[] = []
+
+async function opened(where: number | string | ListenOptions): Promise<Listener> {
+  const listener = await listen(where)
+  open.push(listener)
+  return listener
+}
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  try {
+    await within(PATIENCE, promise, 'a refusal')
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? (error as Error).name
+  }
+  return 'nothing thrown'
+}
+
+/** The next connection that a taker of `listener` gets. */
+function nextSocket(listener: Listener): Promise<net.Socket> {
+  return within(PATIENCE, new Promise(resolve => listener.attach({ take: resolve, listenerFailed() {} })), 'a connection')
+}
+
+/** A socket file whose listener died without removing it: bound under another name and renamed, so that closing finds nothing to unlink. */
+async function staleSocket(): Promise<string> {
+  const directory = mkdtempSync(join(tmpdir(), 'wl-'))
+  const path = join(directory, 'stale')
+  const script = `require('node:net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`
+  const { spawn } = await import('node:child_process')
+  await within(PATIENCE, once(spawn(process.execPath, ['-e', script]), 'exit'), 'the listener to die')
+  assert.ok(lstatSync(path).isSocket())
+  return path
+}
+
+test.after.each(async () => {
+  for (const listener of open.splice(0)) await listener.close()
+})
+
+test('a port of 127.0.0.1 unless another host is named', async () => {
+  const listener = await opened(0)
+  const { address, port, family } = listener.address()
+  assert.is(address, '127.0.0.1')
+  assert.is(family, 'IPv4')
+  assert.ok(port > 0)
+  assert.is(listener.url, `http://127.0.0.1:${port}`)
+  assert.is(listener.own, true)
+  assert.is(listener.tls, null)
+  assert.is(listener.path, null)
+  const any = await opened({ port: 0, host: '0.0.0.0', backlog: 16 })
+  assert.is(any.address().address, '0.0.0.0')
+})
+
+test('an IPv6 address is bracketed', async () => {
+  const listener = await opened({ port: 0, host: '::1' })
+  assert.is(listener.url, `http://[::1]:${listener.address().port}`)
+  assert.is(listener.address().family, 'IPv6')
+})
+
+test('a unix socket: path, mode 0660, gone after close', async () => {
+  const path = socketPath()
+  const listener = await opened(`unix:${path}`)
+  assert.equal(listener.address(), { address: 'unix', port: 0, family: 'unix' })
+  assert.is(listener.url, `http:${path}`)
+  assert.is(listener.path, path)
+  assert.is(statSync(path).mode & 0o777, 0o660)
+  const client = await connectTo(path)
+  client.destroy()
+  await listener.close()
+  assert.not(existsSync(path))
+  const other = await opened({ path, mode: 0o600 })
+  assert.is(statSync(path).mode & 0o777, 0o600)
+  await other.close()
+  await other.close()
+})
+
+test('a stale socket file is replaced', async () => {
+  const path = await staleSocket()
+  await opened(path)
+  const client = await connectTo(path)
+  client.destroy()
+})
+
+test('a socket that somebody listens at is left alone', async () => {
+  const path = socketPath()
+  await opened(path)
+  assert.is(await codeOf(listen(path)), 'EADDRINUSE')
+  const client = await connectTo(path)
+  client.destroy()
+})
+
+test('a file that is no socket is never removed', async () => {
+  const path = socketPath('file')
+  writeFileSync(path, 'precious')
+  assert.is(await codeOf(listen(path)), 'EADDRINUSE')
+  assert.is(readFileSync(path, 'utf8'), 'precious')
+  rmSync(path)
+})
+
+test('errors are the system\'s', async () => {
+  const { port } = (await opened(0)).address()
+  assert.is(await codeOf(listen(port)), 'EADDRINUSE')
+  assert.is(await codeOf(listen('/nowhere/at/all')), process.getuid?.() === 0 ? 'EACCES' : 'EACCES')
+  assert.is(await codeOf(listen(join(tmpdir(), 'x'.repeat(120)))), 'ENAMETOOLONG')
+  assert.is(await codeOf(listen({})), 'TypeError')
+  assert.is(await codeOf(listen({ port: 0, path: '/x' })), 'TypeError')
+})
+
+test('an inherited descriptor', async () => {
+  const server = net.createServer().listen(0, '127.0.0.1')
+  await within(PATIENCE, once(server, 'listening'), 'listening')
+  const { fd } = (server as unknown as { _handle: { fd: number } })._handle
+  const { port } = server.address() as net.AddressInfo
+  const listener = await opened({ fd })
+  assert.is(listener.address().port, port)
+  await new Promise(resolve => setImmediate(resolve))
+  const taken = nextSocket(listener)
+  const client = await connectTo(port)
+  const other = once(server, 'connection').then(([socket]) => socket as net.Socket)
+  // Two servers on one socket: either may have accepted it.
+  const socket = await Promise.race([taken, other])
+  taken.catch(() => {})
+  socket.destroy()
+  client.destroy()
+  server.close()
+})
+
+test('connections that come before anybody serves wait, unread', async () => {
+  const listener = await opened(0)
+  const client = await connectTo(listener.address().port)
+  client.write('early')
+  await within(PATIENCE, once(listener.server, 'connection'), 'accept')
+  const socket = await nextSocket(listener)
+  assert.is(socket.bytesRead, 0)
+  const [bytes] = (await within(PATIENCE, Promise.all([once(socket.resume(), 'data')]), 'the early bytes'))[0] as [Buffer]
+  assert.is(bytes.toString(), 'early')
+  client.destroy()
+  socket.destroy()
+})
+
+test('more than 1024 early connections are closed at accept', async () => {
+  const listener = await opened(0)
+  const { server } = listener
+  const sockets: net.Socket[] = []
+  for (let i = 0; i < 1026; i++) {
+    const socket = new net.Socket()
+    sockets.push(socket)
+    server.emit('connection', socket)
+  }
+  assert.equal(
+    sockets.map(socket => socket.destroyed).flatMap((destroyed, i) => (destroyed ? [i] : [])),
+    [1024, 1025]
+  )
+  const taken: net.Socket[] = []
+  listener.attach({ take: socket => taken.push(socket), listenerFailed() {} })
+  assert.is(taken.length, 1024)
+  assert.is(taken[0], sockets[0])
+})
+
+test('one server at a time; released, it closes what comes', async () => {
+  const listener = await opened(0)
+  const taker = { take() {}, listenerFailed() {} }
+  listener.attach(taker)
+  assert.throws(() => listener.attach(taker), /served already/)
+  listener.release()
+  const client = await connectTo(listener.address().port)
+  assert.is.not(await closing(client), '')
+  listener.attach(taker)
+})
+
+test('closing drops what nobody has taken, and is quick', async () => {
+  const listener = await listen(0)
+  const client = await connectTo(listener.address().port)
+  await within(PATIENCE, once(listener.server, 'connection'), 'accept')
+  const closed = closing(client)
+  await within(PATIENCE, listener.close(), 'close')
+  await closed
+  assert.is(await codeOf(connectTo(listener.address().port)), 'ECONNREFUSED')
+})
+
+test('close does not wait for connections that are served', async () => {
+  const listener = await listen(0)
+  const taken = nextSocket(listener)
+  const client = await connectTo(listener.address().port)
+  const socket = await taken
+  await within(PATIENCE, listener.close(), 'close')
+  socket.end('still here')
+  const [bytes] = (await within(PATIENCE, once(client, 'data'), 'bytes')) as [Buffer]
+  assert.is(bytes.toString(), 'still here')
+  client.destroy()
+  socket.destroy()
+})
+
+test('a signal closes it, or keeps it from listening', async () => {
+  const abort = new AbortController()
+  const listener = await opened({ port: 0, signal: abort.signal })
+  abort.abort()
+  await within(PATIENCE, once(listener.server, 'close'), 'close')
+  assert.is(await codeOf(listen({ port: 0, signal: abort.signal })), 'AbortError')
+  const soon = new AbortController()
+  const promise = listen({ port: 0, signal: soon.signal })
+  soon.abort()
+  assert.is(await codeOf(promise), 'AbortError')
+})
+
+test("errors of the listening socket go to whoever serves, early ones too", async () => {
+  const listener = await opened(0)
+  const errors: string[] = []
+  listener.server.emit('error', new Error('early'))
+  listener.attach({ take() {}, listenerFailed: error => errors.push(error.message) })
+  listener.server.emit('error', new Error('late'))
+  assert.equal(errors, ['early', 'late'])
+})
+
+test("a server of the caller's own", async () => {
+  const server = net.createServer()
+  assert.throws(() => fromServer(server), /not listening/)
+  server.listen(0, '127.0.0.1')
+  await within(PATIENCE, once(server, 'listening'), 'listening')
+  const listener = fromServer(server)
+  open.push(listener)
+  assert.is(listener.own, false)
+  assert.is(listener.server, server)
+  const taken = nextSocket(listener)
+  const client = await connectTo(listener.address().port)
+  const socket = await taken
+  socket.destroy()
+  client.destroy()
+})
+
+test('wrapTls: https, files by path, nonsense refused at once', async () => {
+  const plain = await opened(0)
+  const listener = wrapTls(plain, { certfile: certificatePath('localhost.crt'), keyfile: certificatePath('localhost.key') })
+  assert.is(listener.url, `https://127.0.0.1:${plain.address().port}`)
+  assert.ok(listener.secure)
+  assert.equal(listener.tls!.ALPNProtocols, ['http/1.1'])
+  assert.throws(() => wrapTls(listener, certificate()), /already/)
+  assert.throws(() => wrapTls(plain, { cert: 'no', key: 'no' }))
+  assert.throws(() => wrapTls(plain, { certfile: '/nowhere' }), /ENOENT/)
+  assert.throws(() => plain.setSecureContext(certificate()), /wrapTls/)
+  assert.throws(() => listener.setSecureContext({ cert: 'no', key: 'no' }))
+  listener.setSecureContext()
+  assert.is(listener.unref().ref(), listener)
+})
+
+test.run()
