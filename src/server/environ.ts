@@ -63,16 +63,15 @@ const MANY_COMPARISONS = 2000
 const { hasOwn } = Object
 const isOwnEnumerable = Object.prototype.propertyIsEnumerable
 
-const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom')
-
 /** The proxy's target. Its only inherited name serves `console.log`, which looks behind a proxy; `this` is the proxy there. */
 class Dictionary {
   [key: Key]: unknown
-
-  [INSPECT](): object {
+}
+Object.defineProperty(Dictionary.prototype, Symbol.for('nodejs.util.inspect.custom'), {
+  value(this: object): object {
     return { ...this }
   }
-}
+})
 
 /** The dictionary of a request. It behaves like `{ ... }` with the prototype `Object.prototype`, with three differences, all on the side of caution:
  *  assigning `__proto__` makes a key, the prototype cannot be changed, and HTTP_* names are never looked up in a prototype.
