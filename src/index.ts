@@ -1,5 +1,5 @@
 // The public surface: one explicit export list. Everything else is private by its place.
-export { serve, Server, type CloseOptions, type ServerState } from './server/serve.ts'
+export { serve, Server, type CloseOptions, type ServerState, type ServerStats } from './server/serve.ts'
 export { listen, wrapTls, Listener, type ListenOptions, type TlsListenOptions } from './io/listener.ts'
 export { formatDateTime } from './server/date-time.ts'
 export {
@@ -19,6 +19,7 @@ export {
 export { Input } from './server/input.ts'
 export { Pool } from './server/pool.ts'
 export { WireletError, RequestAborted, ChunkReadError, BodyTooLarge, HeadersSent, InvalidHeader, UsageError } from './io/errors.ts'
+export type { ConnectionMessage, PeerErrorMessage, RequestMessage } from './server/diagnostics.ts'
 export type { ConnectionPool, Log, Logger, ServeOptions } from './server/options.ts'
 export type { Limits, Timeouts } from './parser/limits.ts'
 export type { Outcome } from './io/cycle.ts'

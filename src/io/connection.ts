@@ -23,6 +23,10 @@ const IDLE = 3
 const LINGERING = 4
 const TAKEN_OVER = 5
 const CLOSED = 6
+const STATE_NAMES = ['new', 'reading', 'responding', 'idle', 'lingering', 'taken over', 'closed'] as const
+
+/** States that a connection on the books can have. */
+export type ConnectionState = Exclude<(typeof STATE_NAMES)[number], 'closed'>
 
 /** Fairness: after so many cycles, or so many bytes, in one turn the connection goes on behind the others. */
 const TURN_CYCLES = 32
@@ -99,6 +103,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   onBytes(bytes: Buffer, start: number, end: number): void {
     this.turnCycles = this.turnBytes = 0
+    this.engine.counters.bytesRead += end - start
     if (this.stash !== null) {
       this.stashRest(bytes, start, end)
       return
@@ -261,6 +266,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     this.state = RESPONDING
     this.deadline = Infinity
     this.turnCycles++
+    engine.counters.requests++
     const cycle = new Cycle(this, head, engine.deadlines.now, engine.minimumChunkSize)
     this.cycle = cycle
     let pos = start
@@ -407,6 +413,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     if (bytes > 0) {
       this.turnBytes += bytes
       this.flushed += bytes
+      this.engine.counters.bytesWritten += bytes
       this.out.flush(this.transport)
     }
     if (this.state === LINGERING && !this.finSent) {
@@ -534,6 +541,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       }
     }
     const event = { name, status: sent ? 0 : status, reason, offset, requestLine: received, remoteAddress: peer.address, remotePort: peer.port }
+    this.engine.counters.error(name)
     this.engine.handler.onPeerError(event, peer, cycle)
     if (cycle === null) {
       this.linger()
@@ -664,6 +672,10 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     return duplex
   }
 
+  get stateName(): ConnectionState | 'closed' {
+    return STATE_NAMES[this.state]!
+  }
+
   get isTakenOver(): boolean {
     return this.state === TAKEN_OVER
   }
@@ -686,34 +698,52 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   onTick(now: number): void {
     if (this.transport.pendingBytes > 0 && this.sendingTooSlow()) {
+      this.engine.counters.deadline('send')
       this.cut('the peer takes the answer too slowly')
-      return
+    } else if (this.state === RESPONDING) {
+      this.checkCycle(this.cycle!, now)
+    } else if (now >= this.deadline) {
+      this.waitEnded()
     }
-    const timeouts = this.engine.timeouts
+  }
+
+  /** The state's own wait is over. */
+  private waitEnded(): void {
+    const { counters } = this.engine
     switch (this.state) {
       case NEW:
-        if (now >= this.deadline) this.destroy()
+        counters.deadline('firstByte')
+        this.destroy()
         return
       case READING:
-        if (now >= this.deadline) this.refuse(PeerErrorCode.HEAD_TIMEOUT, -1)
+        counters.deadline('head')
+        this.refuse(PeerErrorCode.HEAD_TIMEOUT, -1)
         return
       case IDLE:
-        if (now >= this.deadline && this.stash === null) this.destroyOrLinger()
+        if (this.stash !== null) return
+        counters.deadline('keepalive')
+        this.destroyOrLinger()
         return
       case LINGERING:
-        if (now >= this.deadline) this.destroy()
+        counters.deadline('linger')
+        this.destroy()
         return
-      case RESPONDING: {
-        const cycle = this.cycle!
-        const age = now - cycle.startedAt - TICK
-        let code = 0
-        if (this.incoming !== null && this.contentTooSlow(cycle, this.incoming)) code = PeerErrorCode.BODY_TIMEOUT
-        else if (age >= timeouts.request) code = PeerErrorCode.REQUEST_TIMEOUT
-        else if (age >= timeouts.handler && !cycle.headSent) code = PeerErrorCode.HANDLER_TIMEOUT
-        if (code !== 0) this.refuse(code, -1)
-        return
-      }
       default:
+    }
+  }
+
+  private checkCycle(cycle: Cycle, now: number): void {
+    const { timeouts, counters } = this.engine
+    const age = now - cycle.startedAt - TICK
+    if (this.incoming !== null && this.contentTooSlow(cycle, this.incoming)) {
+      counters.deadline('body')
+      this.refuse(PeerErrorCode.BODY_TIMEOUT, -1)
+    } else if (age >= timeouts.request) {
+      counters.deadline('request')
+      this.refuse(PeerErrorCode.REQUEST_TIMEOUT, -1)
+    } else if (age >= timeouts.handler && !cycle.headSent) {
+      counters.deadline('handler')
+      this.refuse(PeerErrorCode.HANDLER_TIMEOUT, -1)
     }
   }
 

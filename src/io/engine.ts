@@ -4,7 +4,8 @@ import { AsyncResource } from 'node:async_hooks'
 import { RequestParser } from '../parser/request-parser.ts'
 import type { Limits, Timeouts } from '../parser/limits.ts'
 import type { Clock } from './clock.ts'
-import { Connection } from './connection.ts'
+import { Counters } from './counters.ts'
+import { Connection, type ConnectionState } from './connection.ts'
 import type { Cycle } from './cycle.ts'
 import { DateCache } from './date-cache.ts'
 import { Deadlines, type Timed } from './deadlines.ts'
@@ -31,6 +32,9 @@ export interface CycleHandler {
   onHead(cycle: Cycle): void
   /** A peer error. With a cycle, `onCycleEnd` follows for it. */
   onPeerError(event: PeerErrorEvent, peer: Address, cycle: Cycle | null): void
+  /** A connection begins to be served; it is over. */
+  onOpen(connection: Connection): void
+  onClose(connection: Connection): void
   /** The last byte of the answer is in the kernel, or the peer is gone. Once per cycle. */
   onCycleEnd(cycle: Cycle): void
 }
@@ -73,7 +77,9 @@ class Parked implements Timed {
   }
 
   onTick(now: number): void {
-    if (now >= this.deadline) this.engine.dropParked(this)
+    if (now < this.deadline) return
+    this.engine.counters.deadline('parked')
+    this.engine.dropParked(this)
   }
 }
 
@@ -97,10 +103,7 @@ export class Engine {
   draining = false
   /** Connections being served, parked ones not included. */
   open = 0
-  /** Counters since the start. */
-  accepted = 0
-  evicted = 0
-  refusedAtAccept = 0
+  readonly counters: Counters = new Counters()
   private readonly maxSize: number
   private readonly pool: Spawner | null
   private readonly parsers: RequestParser[] = []
@@ -138,7 +141,7 @@ export class Engine {
 
   /** A new connection: served, parked or closed (design §3). */
   accept(transport: Transport): void {
-    this.accepted++
+    this.counters.accepted++
     if (this.draining) {
       transport.destroy()
     } else if (this.pool !== null) {
@@ -146,11 +149,27 @@ export class Engine {
     } else if (this.open < this.maxSize || this.evictIdle()) {
       this.serve(transport)
     } else if (this.parked.size < this.limits.maxParked) {
+      this.counters.parked++
       this.parked.add(new Parked(this, transport))
     } else {
-      this.refusedAtAccept++
+      this.counters.refused++
       transport.destroy()
     }
+  }
+
+  /** Connections waiting for a place. */
+  get waiting(): number {
+    return this.parked.size
+  }
+
+  /** How many connections are in each state. */
+  states(): Record<ConnectionState, number> {
+    const result = { new: 0, reading: 0, responding: 0, idle: 0, lingering: 0, 'taken over': 0 }
+    for (const connection of this.connections) {
+      const name = connection.stateName
+      if (name !== 'closed') result[name]++
+    }
+    return result
   }
 
   /** Newcomers wait: answers close their connections, idle ones are closed. */
@@ -161,7 +180,7 @@ export class Engine {
   dropParked(parked: Parked): void {
     if (!this.parked.delete(parked)) return
     this.deadlines.remove(parked)
-    this.refusedAtAccept++
+    this.counters.refused++
     parked.transport.destroy()
     this.checkEmpty()
   }
@@ -184,6 +203,7 @@ export class Engine {
     const connection = new Connection(this, transport)
     this.connections.add(connection)
     this.open++
+    this.handler.onOpen(connection)
     connection.start()
     return connection
   }
@@ -194,6 +214,7 @@ export class Engine {
     this.open--
     this.deadlines.remove(connection)
     this.leaveIdle(connection)
+    this.handler.onClose(connection)
     const next = this.parked.values().next()
     if (next.done !== true && !this.draining && this.open < this.maxSize) {
       this.parked.delete(next.value)
@@ -205,7 +226,7 @@ export class Engine {
 
   private evictIdle(): boolean {
     if (this.firstIdle === null) return false
-    this.evicted++
+    this.counters.evicted++
     this.firstIdle.closeIdle()
     return true
   }

@@ -192,8 +192,9 @@ export class LazyEnviron implements ProxyHandler<Dictionary> {
 
   preventExtensions(target: Dictionary): boolean {
     this.layOut(target)
+    this.written = true
     // From now on the language compares with the target itself: its prototype and values must be the ones we show.
-    for (const key of Reflect.ownKeys(target)) if (Object.getOwnPropertyDescriptor(target, key)!.value === PENDING) this.resolve(target, key)
+    for (const key of Reflect.ownKeys(target)) if (Object.getOwnPropertyDescriptor(target, key)!.value === PENDING) target[key] = this.value(key)
     Object.setPrototypeOf(target, Object.prototype)
     return Reflect.preventExtensions(target)
   }

@@ -4,6 +4,7 @@ import { Server as NetServer } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
 import { Acceptor } from '../io/acceptor.ts'
+import type { Connection, ConnectionState } from '../io/connection.ts'
 import type { Cycle } from '../io/cycle.ts'
 import { Engine, type PeerErrorEvent } from '../io/engine.ts'
 import { fromServer, type Listener } from '../io/listener.ts'
@@ -11,6 +12,7 @@ import { StreamTransport } from '../io/stream-transport.ts'
 import type { Address, Transport } from '../io/transport.ts'
 import { AccessLog } from './access-log.ts'
 import type { Application } from './application.ts'
+import { connectionEnd, connectionStart, peerError, requestEnd, requestStart } from './diagnostics.ts'
 import { runHooks } from './hooks.ts'
 import { LogSink } from './log.ts'
 import { completeOptions, type ServeOptions, type Settings } from './options.ts'
@@ -22,6 +24,33 @@ export interface CloseOptions {
   timeout?: number
   /** Aborted: what is left is destroyed now. */
   signal?: AbortSignal
+}
+
+/** Numbers of a server: counters since the start, and the present. */
+export interface ServerStats {
+  /** Connections accepted, waiting and refused ones included. */
+  readonly accepted: number
+  /** Being served now; `states` tells in which state each is. */
+  readonly connections: number
+  readonly states: { readonly [state in ConnectionState]: number }
+  /** Accepted, unread, waiting for a place now; and how many ever had to. */
+  readonly waiting: number
+  readonly parked: number
+  /** TLS handshakes under way. */
+  readonly handshakes: number
+  /** Idle connections closed for newcomers. */
+  readonly evicted: number
+  /** Closed at accept, or after waiting in vain. */
+  readonly refused: number
+  readonly requests: number
+  readonly outstandingRequests: number
+  /** Bytes read from and given to the transports (within TLS). */
+  readonly bytesRead: number
+  readonly bytesWritten: number
+  /** Peer errors by name (`HPE_…`). */
+  readonly errors: { readonly [name: string]: number }
+  /** What deadlines ended, by the names of `timeouts`. */
+  readonly deadlines: { readonly [name: string]: number }
 }
 
 /** Listening → draining → closed. */
@@ -107,6 +136,27 @@ export class Server {
     return this.outstanding
   }
 
+  /** What the server has seen since its start, and what it holds now. */
+  stats(): ServerStats {
+    const { counters } = this.engine
+    return {
+      accepted: counters.accepted,
+      connections: this.engine.open,
+      states: this.engine.states(),
+      waiting: this.engine.waiting,
+      handshakes: this.acceptor.handshakes,
+      evicted: counters.evicted,
+      parked: counters.parked,
+      refused: counters.refused,
+      requests: counters.requests,
+      outstandingRequests: this.outstanding,
+      bytesRead: counters.bytesRead,
+      bytesWritten: counters.bytesWritten,
+      errors: Object.fromEntries(counters.errors),
+      deadlines: Object.fromEntries(counters.deadlines)
+    }
+  }
+
   /** The transport in use for accepted connections. */
   get transport(): 'stream' | 'handle' {
     return this.acceptor.kind
@@ -156,6 +206,7 @@ export class Server {
     const deadline = Number.isFinite(timeout) ? settings.clock.after(timeout, () => this.cutNow?.()) : null
     const cut = new Promise<void>((resolve) => {
       this.cutNow = () => {
+        if (engine.open > 0) engine.counters.deadline('shutdown')
         engine.destroyAll()
         resolve()
       }
@@ -192,22 +243,37 @@ export class Server {
 
   /** @internal */
   onHandshakeFailed(code: string): void {
+    if (code === 'ERR_TLS_HANDSHAKE_TIMEOUT') this.engine.counters.deadline('handshake')
     this.log.debug(`(${process.pid}) TLS handshake failed: ${code}`)
   }
 
   // ── From the engine ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** @internal */
+  onOpen(connection: Connection): void {
+    if (connectionStart.hasSubscribers) connectionStart.publish({ server: this, connection, peer: connection.transport.peerAddress() })
+  }
+
+  /** @internal */
+  onClose(connection: Connection): void {
+    if (connectionEnd.hasSubscribers) connectionEnd.publish({ server: this, connection, peer: connection.transport.peerAddress() })
+  }
+
+  /** @internal */
   onHead(cycle: Cycle): void {
     this.outstanding++
     const request = new RequestCycle(this, cycle)
     cycle.owner = request
+    if (requestStart.hasSubscribers) {
+      requestStart.publish({ server: this, connection: cycle.connection, environ: request.environ, status: null, outcome: null })
+    }
     if (this.accessLog !== null) cycle.wallStart = performance.now()
     request.run()
   }
 
   /** @internal */
   onPeerError(event: PeerErrorEvent, peer: Address, cycle: Cycle | null): void {
+    if (peerError.hasSubscribers) peerError.publish({ ...event, server: this })
     const tell = this.settings.onPeerError
     if (tell !== null) {
       try {
@@ -236,7 +302,10 @@ export class Server {
     const wallSeconds = cycle.wallStart > 0 ? (performance.now() - cycle.wallStart) / 1000 : 0
     if (request !== null) {
       this.outstanding--
-      request.outcomeNow = cycle.outcome
+      const outcome = (request.outcomeNow = cycle.outcome)
+      if (requestEnd.hasSubscribers) {
+        requestEnd.publish({ server: this, connection: cycle.connection, environ: request.environ, status: cycle.status, outcome })
+      }
       const hooks = request.takeHooks()
       if (hooks.length > 0) {
         const pending = request.runInAsyncScope(runHooks, undefined, hooks, request.environ, this.settings.clock, this.settings.timeouts.hook, (message: string) =>

@@ -296,7 +296,7 @@ export class MemoryEnd extends Duplex {
   private deliver(chunks: Buffer[], done: () => void): void {
     const whole = Buffer.concat(chunks)
     this.writes.push(whole)
-    if (this.other.destroyed || this.other.push(whole)) setImmediate(done)
+    if (this.other.destroyed || this.other.push(whole)) done()
     else this.blocked = done
   }
 }
