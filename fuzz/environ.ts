@@ -1,5 +1,5 @@
 // An environ must not differ from a plain object filled eagerly from the same request, whatever is done to both.
-//   node build/fuzz/environ.js [seed] [milliseconds]
+//   node build/fuzz/environ.js [iterations | seconds, as in 60s] [seed]
 // Invariants: every operation gives the same result, or a TypeError on both; same keys in the same order; equal copies; each part of the source is
 // asked for at most once (trailers and outcome: until they are there). The model knows nothing of spans: it is made from the lines themselves.
 import * as assert from 'node:assert'
@@ -17,9 +17,12 @@ import { random } from '../test/support/splits.ts'
 type Dict = Record<string | symbol, unknown>
 type Pairs = ReadonlyArray<readonly [string, string]>
 
-const seed = Number(process.argv[2] ?? Date.now() % 1_000_000_000)
-const until = Date.now() + Number(process.argv[3] ?? 3000)
+const [amount = '3s', seedText = String(Date.now() % 1_000_000_000)] = process.argv.slice(2)
+const iterations = amount.endsWith('s') ? Infinity : Number(amount)
+const until = amount.endsWith('s') ? Date.now() + 1000 * Number(amount.slice(0, -1)) : Infinity
+const seed = Number(seedText)
 const SYMBOL = Symbol('fuzz')
+const EXTRA = { 'wsgi.multiprocess': true, HTTPS: 'on', 'app.key': 1, HTTP_X_A: 'e', HTTP_HOST: 'z', REQUEST_METHOD: 'no', [SYMBOL]: 2, 7: 'seven' }
 const LIVE = ['wirelet.trailers', 'wirelet.outcome']
 
 /** Ready-made parts, each of which counts how often it is asked for. */
@@ -150,7 +153,8 @@ function makeModel(request: Request, source: Source): Dict {
     } else if (!name.includes('_')) {
       const key = 'HTTP_' + lower.toUpperCase().replace(/-/g, '_')
       const before = headers.get(key)
-      headers.set(key, key === 'HTTP_HOST' && absolute !== null ? absolute[1]! : before === undefined ? value : before + (lower === 'cookie' ? '; ' : ', ') + value)
+      const joined = before === undefined ? value : before + (lower === 'cookie' ? '; ' : ', ') + value
+      headers.set(key, key === 'HTTP_HOST' && absolute !== null ? absolute[1]! : joined)
     }
   }
   const order = [
@@ -187,12 +191,25 @@ function assign(object: Dict, key: string | symbol, value: unknown, isModel: boo
 }
 
 const DESCRIPTORS: PropertyDescriptor[] = [
-  { value: 1 }, { value: 2, writable: true, configurable: true }, { enumerable: false }, { writable: false }, { configurable: false }, { enumerable: true, configurable: true },
-  { value: 3, writable: true, enumerable: true, configurable: true }, { get() { return (this as Dict)['SCRIPT_NAME'] }, set(value) { (this as Dict)['set'] = value }, configurable: true, enumerable: true }
+  { value: 1 },
+  { value: 2, writable: true, configurable: true },
+  { value: 3, writable: true, enumerable: true, configurable: true },
+  { enumerable: false },
+  { writable: false },
+  { configurable: false },
+  { enumerable: true, configurable: true },
+  {
+    get() { return Reflect.ownKeys(this as Dict).length },
+    set(value) { (this as Dict)['set'] = value },
+    configurable: true,
+    enumerable: true
+  }
 ]
 
+type Operation = [name: string, run: (object: Dict, isModel: boolean) => unknown]
+
 /** One random operation as a function of the dictionary, with its name. */
-function makeOperation(dice: Dice, keys: readonly (string | symbol)[], pinned: Set<unknown>): [name: string, run: (object: Dict, isModel: boolean) => unknown] {
+function makeOperation(dice: Dice, keys: readonly (string | symbol)[], pinned: Set<unknown>): Operation {
   const key = dice.one(keys)
   const value = dice.one([undefined, null, 0, 'text', {}, () => 1])
   const name = (what: string): string => `${what} ${String(key)}`
@@ -235,7 +252,7 @@ function makeOperation(dice: Dice, keys: readonly (string | symbol)[], pinned: S
       if (key !== '__proto__') heir[key] = value
       return [Reflect.ownKeys(heir), heir[key]]
     }]
-    case 35: return ['prototype', object => [Object.getPrototypeOf(object), Object.isExtensible(object), Object.isFrozen(object), Object.isSealed(object)]]
+    case 35: return ['prototype', object => [Object.getPrototypeOf, Object.isExtensible, Object.isFrozen, Object.isSealed].map(ask => ask(object))]
     case 36: return [name('propertyIsEnumerable'), object => Object.prototype.propertyIsEnumerable.call(object, key)]
     case 37: return [name('Object.assign'), object => {
       pinned.add(key)
@@ -249,13 +266,14 @@ function makeOperation(dice: Dice, keys: readonly (string | symbol)[], pinned: S
 function run(number: number): void {
   const dice = new Dice(seed + number)
   const request = makeRequest(dice)
-  const extra = dice.chance(0.4) ? { 'wsgi.multiprocess': true, HTTPS: 'on', 'app.key': 1, HTTP_X_A: 'e', HTTP_HOST: 'z', REQUEST_METHOD: 'no', [SYMBOL]: 2, 7: 'seven' } : null
+  const extra = dice.chance(0.4) ? EXTRA : null
   const source = new Source(request.lines, dice.chance(0.3), extra)
   const environ = createEnviron(source) as unknown as Dict
   const model = makeModel(request, source)
   const keys = [
     ...Reflect.ownKeys(model), ...request.fields.map(([name]) => 'HTTP_' + name.toUpperCase().replaceAll('-', '_')),
-    'HTTP_', 'HTTP_CONTENT_TYPE', 'HTTP_X_ABSENT', 'CONTENT_TYPE', 'CONTENT_LENGTH', 'HTTPS', 'mine', 'constructor', '__proto__', 'toString', '12', SYMBOL, ...LIVE
+    'HTTP_', 'HTTP_CONTENT_TYPE', 'HTTP_X_ABSENT', 'CONTENT_TYPE', 'CONTENT_LENGTH', 'HTTPS',
+    'mine', 'constructor', '__proto__', 'toString', '12', SYMBOL, ...LIVE
   ]
   const pinned = new Set<unknown>()
   const log: string[] = []
@@ -269,7 +287,7 @@ function run(number: number): void {
         for (const key of LIVE) if (!pinned.has(key)) model[key] = key === 'wirelet.trailers' ? source.currentTrailers : source.currentOutcome
       }
       if (dice.chance(0.01)) {
-        const close = dice.one([Object.freeze, Object.seal, Object.preventExtensions] as const)
+        const close = dice.one<(object: object) => unknown>([Object.freeze, Object.seal, Object.preventExtensions])
         log.push(close.name)
         close(environ)
         close(model)
@@ -284,12 +302,13 @@ function run(number: number): void {
     assert.deepStrictEqual(Object.getOwnPropertyDescriptors(environ), Object.getOwnPropertyDescriptors(model))
     assert.deepStrictEqual(environ, { ...environ })
   } catch (error) {
-    console.error(`seed ${seed + number} (node build/fuzz/environ.js ${seed + number})\n${request.lines.join('\n')}\n${log.join('\n')}`)
+    console.error(`seed ${seed + number}: node build/fuzz/environ.js 1 ${seed + number}`)
+    console.error([...request.lines, ...log].join('\n'))
     console.error(error)
     process.exit(1)
   }
 }
 
 let runs = 0
-while (Date.now() < until) run(runs++)
+while (runs < iterations && Date.now() < until) run(runs++)
 console.log(`fuzz environ: seed ${seed}, ${runs} requests`)

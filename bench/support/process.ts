@@ -125,7 +125,7 @@ function entries(): Entry[] {
       }
     })
   }
-  return execFileSync('ps', ['-A', '-o', 'pid=,ppid=,utime=,time='], { encoding: 'utf8' }).trim().split('\n').map(line => {
+  return execFileSync('ps', ['-A', '-o', 'pid=', '-o', 'ppid=', '-o', 'utime=', '-o', 'time='], { encoding: 'utf8' }).trim().split('\n').map(line => {
     const [pid, parent, utime, time] = line.trim().split(/\s+/)
     const user = parsePsTime(utime!)
     return { pid: Number(pid), parent: Number(parent), cpu: { user, system: parsePsTime(time!) - user } }

@@ -11,6 +11,7 @@ import { TICK, type Timed } from './deadlines.ts'
 import type { Engine } from './engine.ts'
 import { HeadReader, requestLine } from './head-reader.ts'
 import { Progress } from './progress.ts'
+import { Refusal, type Ended } from './refusal.ts'
 import { encodeResponseHead, renderRefusal } from './response-head.ts'
 import type { Transport, TransportOwner } from './transport.ts'
 import { WriteBuffer } from './write-buffer.ts'
@@ -80,8 +81,8 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   private pendingHooks = 0
   private mayCutAtDrain = false
   /** Cycles that ended but whose last bytes are not in the kernel. */
-  private firstEnded: Cycle | null = null
-  private lastEnded: Cycle | null = null
+  private firstEnded: Ended | null = null
+  private lastEnded: Ended | null = null
   /** Bytes given to the transport so far. */
   private flushed = 0
   private sending: Progress | null = null
@@ -436,12 +437,12 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   private endCycles(completed: boolean): void {
     while (this.firstEnded !== null) {
-      const cycle = this.firstEnded
-      this.firstEnded = cycle.nextEnded
+      const ended = this.firstEnded
+      this.firstEnded = ended.nextEnded
       if (this.firstEnded === null) this.lastEnded = null
-      cycle.nextEnded = null
-      cycle.completed = completed && cycle.reason === ''
-      this.engine.handler.onCycleEnd(cycle)
+      ended.nextEnded = null
+      ended.completed = completed && ended.reason === ''
+      ended.tell(this.engine.handler)
     }
   }
 
@@ -511,10 +512,10 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     if (!this.interpreting && this.stash === null) this.enterIdle()
   }
 
-  private addEnded(cycle: Cycle): void {
-    if (this.lastEnded === null) this.firstEnded = cycle
-    else this.lastEnded.nextEnded = cycle
-    this.lastEnded = cycle
+  private addEnded(ended: Ended): void {
+    if (this.lastEnded === null) this.firstEnded = ended
+    else this.lastEnded.nextEnded = ended
+    this.lastEnded = ended
   }
 
   // ── Errors and ends ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -528,8 +529,9 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     const head = cycle?.head ?? null
     const peer = this.transport.peerAddress()
     const received = head !== null ? head.text.slice(0, head.text.indexOf('\r')) : (this.reader?.requestLine ?? line)
+    const text = reason + '\r\n'
+    const before = this.out.bytes
     if (!sent) {
-      const text = reason + '\r\n'
       const withContent = head?.method !== 'HEAD'
       const answer = renderRefusal(this.engine.version, status, this.engine.dates.fieldLine(), text, withContent)
       this.out.text(answer, answer.length)
@@ -542,8 +544,9 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     }
     const event = { name, status: sent ? 0 : status, reason, offset, requestLine: received, remoteAddress: peer.address, remotePort: peer.port }
     this.engine.counters.error(name)
-    this.engine.handler.onPeerError(event, peer, cycle)
+    this.engine.handler.onPeerError(event)
     if (cycle === null) {
+      this.addEnded(new Refusal(event, peer, text.length, this.out.bytes - before))
       this.linger()
       return
     }

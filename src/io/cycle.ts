@@ -5,6 +5,8 @@ import type { RequestHead } from '../parser/request-head.ts'
 import type { Connection } from './connection.ts'
 import type { Content } from './content.ts'
 import { HeadersSent, InvalidHeader } from './errors.ts'
+import type { CycleHandler } from './engine.ts'
+import type { Ended } from './refusal.ts'
 import { encodeResponseHead, type ResponseHead } from './response-head.ts'
 
 // How the answer's content ends.
@@ -33,7 +35,7 @@ export interface CycleOwner {
 
 const CONTINUE = encodeResponseHead(100, undefined, true)
 
-export class Cycle {
+export class Cycle implements Ended {
   readonly connection: Connection
   readonly head: RequestHead
   /** null: the request has no content. */
@@ -62,7 +64,7 @@ export class Cycle {
   /** Virtual time of its head, for deadlines. */
   readonly startedAt: number
   /** Next in the connection's list of cycles whose last bytes are not in the kernel yet. */
-  nextEnded: Cycle | null = null
+  nextEnded: Ended | null = null
   /** Application's headers for the next 100. */
   continueHead: ResponseHead = CONTINUE
   /** What the application gave beyond its Content-Length was cut off. */
@@ -85,6 +87,10 @@ export class Cycle {
     this.head = head
     this.startedAt = startedAt
     this.minimumChunkSize = minimumChunkSize
+  }
+
+  tell(handler: CycleHandler): void {
+    handler.onCycleEnd(this)
   }
 
   get outcome(): Outcome {

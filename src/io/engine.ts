@@ -9,7 +9,8 @@ import { Connection, type ConnectionState } from './connection.ts'
 import type { Cycle } from './cycle.ts'
 import { DateCache } from './date-cache.ts'
 import { Deadlines, type Timed } from './deadlines.ts'
-import type { Address, Transport } from './transport.ts'
+import type { Refusal } from './refusal.ts'
+import type { Transport } from './transport.ts'
 
 /** A request that was refused before, or instead of, the application's answer. */
 export interface PeerErrorEvent {
@@ -30,13 +31,15 @@ export interface PeerErrorEvent {
 export interface CycleHandler {
   /** A complete head, and what content came with it. May answer at once. */
   onHead(cycle: Cycle): void
-  /** A peer error. With a cycle, `onCycleEnd` follows for it. */
-  onPeerError(event: PeerErrorEvent, peer: Address, cycle: Cycle | null): void
+  /** A peer error. `onCycleEnd` follows when there is a cycle, else `onRefusalEnd`. */
+  onPeerError(event: PeerErrorEvent): void
   /** A connection begins to be served; it is over. */
   onOpen(connection: Connection): void
   onClose(connection: Connection): void
   /** The last byte of the answer is in the kernel, or the peer is gone. Once per cycle. */
   onCycleEnd(cycle: Cycle): void
+  /** The same for the answer to what never became a request. */
+  onRefusalEnd(refusal: Refusal): void
 }
 
 /** `spawn` runs a connection; a pool that delays the task delays the reading. */

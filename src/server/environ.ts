@@ -1,4 +1,4 @@
-// The environ of one request: to whoever uses it a plain dictionary, inside a Proxy that slices each value out of the head when it is first asked for.
+// The environ of one request: to whoever uses it a plain dictionary, inside a Proxy that slices each value out of the head when it is asked for.
 // Knows nothing of sockets or of the cycle behind its EnvironSource, and never writes to either.
 //
 // Two states. Lazy: the proxy's target holds nothing but what the application assigned. Laid out, from the first operation that needs the
@@ -69,7 +69,7 @@ class Dictionary {
 }
 Object.defineProperty(Dictionary.prototype, Symbol.for('nodejs.util.inspect.custom'), {
   value(this: object): object {
-    return { ...this }
+    return Object.defineProperties({}, Object.getOwnPropertyDescriptors(this))
   }
 })
 

@@ -8,6 +8,7 @@ import type { Connection, ConnectionState } from '../io/connection.ts'
 import type { Cycle } from '../io/cycle.ts'
 import { Engine, type PeerErrorEvent } from '../io/engine.ts'
 import { fromServer, type Listener } from '../io/listener.ts'
+import type { Refusal } from '../io/refusal.ts'
 import { StreamTransport } from '../io/stream-transport.ts'
 import type { Address, Transport } from '../io/transport.ts'
 import { AccessLog } from './access-log.ts'
@@ -272,7 +273,7 @@ export class Server {
   }
 
   /** @internal */
-  onPeerError(event: PeerErrorEvent, peer: Address, cycle: Cycle | null): void {
+  onPeerError(event: PeerErrorEvent): void {
     if (peerError.hasSubscribers) peerError.publish({ ...event, server: this })
     const tell = this.settings.onPeerError
     if (tell !== null) {
@@ -282,14 +283,18 @@ export class Server {
         this.logError(`onPeerError failed: ${String(error)}`)
       }
     }
-    if (cycle !== null || this.accessLog === null) return
-    this.accessLog.record({
+  }
+
+  /** @internal */
+  onRefusalEnd(refusal: Refusal): void {
+    const { event, peer, bodyBytes, wireBytes } = refusal
+    this.accessLog?.record({
       head: null,
       requestLine: event.requestLine,
       peer,
       status: event.status,
-      bodyLength: 0,
-      wireLength: 0,
+      bodyLength: bodyBytes,
+      wireLength: wireBytes,
       wallSeconds: 0,
       reason: `${event.name}: ${event.reason}`,
       requestId: ''

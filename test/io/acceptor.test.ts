@@ -127,8 +127,9 @@ test("handle is an error for TLS and for a server of the caller's own", async ()
 for (const choice of ['stream', 'handle'] as const) {
   test(`${choice}: connections made before start are served`, async () => {
     const listener = await listen(0)
+    const accepted = once(listener.server, 'connection')
     const client = await connectTo(listener.address().port)
-    await within(PATIENCE, once(listener.server, 'connection'), 'accept')
+    await within(PATIENCE, accepted, 'accept')
     const { log } = serve(listener, choice)
     new Echo(await log.transport())
     client.end('early')
@@ -227,8 +228,9 @@ test('TLS over a unix socket', async () => {
 
 test('TLS connections made before start make their handshake after it', async () => {
   const plain = await listen(0)
+  const accepted = once(plain.server, 'connection')
   const client = tls.connect({ port: plain.address().port, host: '127.0.0.1', rejectUnauthorized: false })
-  await within(PATIENCE, once(plain.server, 'connection'), 'accept')
+  await within(PATIENCE, accepted, 'accept')
   const { log } = serve(wrapTls(plain, certificate()))
   await within(PATIENCE, once(client, 'secureConnect'), 'handshake')
   const transport = await log.transport()
@@ -268,9 +270,7 @@ test('plain HTTP to the TLS port is a failed handshake', async () => {
 test('a peer that leaves during its handshake', async () => {
   const { log, port, acceptor } = await serveTls()
   const client = await connectTo(port)
-  client.write(Buffer.from([0x16]))
-  await once(acceptor['listener'].server, 'connection')
-  client.destroy()
+  client.end(Buffer.from([0x16]))
   await log.until('a failed handshake', () => log.failures.length === 1)
   assert.is(acceptor.handshakes, 0)
 })
@@ -279,8 +279,9 @@ test('a stalled handshake is counted and can be destroyed, silently', async () =
   const { log, port, acceptor, listener } = await serveTls()
   const established = await connectTls(port)
   new Echo(await log.transport())
+  const accepted = once(listener.server, 'connection')
   const client = await connectTo(port)
-  if (acceptor.handshakes === 0) await within(PATIENCE, once(listener.server, 'connection'), 'accept')
+  await within(PATIENCE, accepted, 'accept')
   assert.is(acceptor.handshakes, 1)
   const closed = closing(client)
   acceptor.destroyHandshakes()

@@ -207,13 +207,15 @@ onEveryTransport('connection', (h, test) => {
     let calls = 0
     const { server } = await h.serve(async (environ, startResponse) => {
       calls++
+      // A unix socket has no reset: its end is a half-close, and half-closed peers are answered.
+      if (h.kind.over === 'unix') return ['']
       const { promise, resolve } = deferred()
       environ['wirelet.signal'].addEventListener('abort', () => resolve())
       await promise
       startResponse(200)
       return ['nobody reads this']
     })
-    for (const bytes of ['', 'GET', get(), post('/', 'x').slice(0, -1)]) {
+    for (const bytes of ['', 'GET', post('/', 'x').slice(0, -1), get()]) {
       const client = await h.connect()
       if (bytes !== '') await client.send(bytes)
       await turns()
@@ -237,7 +239,7 @@ const REFUSED: [name: string, bytes: string, status: number, code: string][] = [
   ['HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505, 'HPE_INVALID_VERSION'],
   ['CONNECT', 'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n', 501, 'HPE_CONNECT_REFUSED'],
   ['an obsolete fold', 'GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n c\r\n\r\n', 400, 'HPE_OBSOLETE_FOLD'],
-  ['a space before the colon', 'GET / HTTP/1.1\r\nHost: a\r\nA : b\r\n\r\n', 400, 'HPE_INVALID_HEADER_TOKEN'],
+  ['a space before the colon', 'GET / HTTP/1.1\r\nHost: a\r\nA : b\r\n\r\n', 400, 'HPE_UNEXPECTED_SPACE'],
   ['a chunk size that is none', 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\n', 400, 'HPE_INVALID_CHUNK_SIZE']
 ]
 
@@ -341,4 +343,4 @@ onEveryTransport('what a peer did wrong', (h, test) => {
     assert.is(errors.length, 1)
     assert.match(errors[0]!, /onPeerError failed.*mine/)
   })
-}, { unix: true, memory: true }).run()
+}, { memory: true }).run()

@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert'
 import { Content } from '../../src/io/content.ts'
 import { BodyTooLarge, ChunkReadError, RequestAborted, UsageError } from '../../src/io/errors.ts'
 import { Input } from '../../src/server/input.ts'
+import { cutAt, random, randomCuts } from '../support/splits.ts'
 import { within } from '../support/within.ts'
 
 const VANISHED = -1
@@ -69,7 +70,12 @@ function complete(text: string, maxBufferedBody?: number): Peer {
 }
 
 const NOWHERE = new Input({
-  content: null, maxBufferedBody: 10, setHundredContinueHeaders() {}, sendHundredContinue() {}, takeSocket: () => new Duplex(), failureError: () => new Error('no')
+  content: null,
+  maxBufferedBody: 10,
+  setHundredContinueHeaders() {},
+  sendHundredContinue() {},
+  takeSocket: () => new Duplex(),
+  failureError: () => new Error('no')
 })
 
 async function text(promise: Promise<Buffer>): Promise<string> {
@@ -208,7 +214,9 @@ read('many small pieces become one buffer, in order', async () => {
 read('overlapping calls are served in their order', async () => {
   const peer = new Peer()
   const { input } = peer
-  const all = Promise.all([text(input.read(3)), text(input.readline()), text(input.read(2)), texts(input.readlines(3)), text(input.read()), text(input.read(1))])
+  const all = Promise.all([
+    text(input.read(3)), text(input.readline()), text(input.read(2)), texts(input.readlines(3)), text(input.read()), text(input.read(1))
+  ])
   peer.send('abcd').send('e\nf').send('g1\n2\n3\nrest')
   peer.end()
   assert.equal(await within(1000, all, 'all reads'), ['abc', 'de\n', 'fg', ['1\n', '2\n'], '3\nrest', ''])
@@ -453,7 +461,8 @@ failures('every kind of read rejects, now and later', async () => {
 })
 
 failures('bytes that arrived do not make it look complete', async () => {
-  for (const one of [(input: Input) => input.read(), (input: Input) => input.read(9), (input: Input) => input.readline(), (input: Input) => input.readlines()]) {
+  const reads: ((input: Input) => Promise<unknown>)[] = [input => input.read(), input => input.read(9), input => input.readline(), input => input.readlines()]
+  for (const one of reads) {
     const peer = new Peer(9)
     const promise = one(peer.input)
     peer.send('abc').fail()
@@ -519,6 +528,76 @@ failures('nothing is reported as unhandled', async () => {
 })
 
 failures.run()
+
+// ── However it arrives ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const arrival = suite('input: however the content arrives')
+
+/** What a reader over the whole content gives: the same rules without any waiting. */
+class Whole {
+  rest: string
+
+  constructor(rest: string) {
+    this.rest = rest
+  }
+
+  read(size: number): string {
+    const taken = this.rest.slice(0, size)
+    this.rest = this.rest.slice(taken.length)
+    return taken
+  }
+
+  readline(size: number): string {
+    const at = this.rest.indexOf('\n')
+    return this.read(Math.min(size, at < 0 ? Infinity : at + 1))
+  }
+
+  readlines(hint: number): string[] {
+    const found: string[] = []
+    for (let bytes = 0; bytes < hint && this.rest !== ''; bytes += found.at(-1)!.length) found.push(this.readline(Infinity))
+    return found
+  }
+}
+
+arrival('the same reads give the same bytes at any cut, awaited or not', async () => {
+  for (let seed = 1; seed <= 400; seed++) {
+    const next = random(seed)
+    const below = (n: number): number => Math.floor(next() * n)
+    const content = Array.from({ length: below(3000) }, () => next() < 0.05 ? '\n' : String.fromCharCode(97 + below(26))).join('')
+    const peer = new Peer(next() < 0.5 ? content.length : -1, 1_000_000)
+    const whole = new Whole(content)
+    const pieces = cutAt(Buffer.from(content), randomCuts(content.length, next)).map(String)
+    const arrive = (): void => {
+      const piece = pieces.shift()
+      if (piece !== undefined) peer.send(piece)
+      else if (!peer.content.complete) peer.end()
+    }
+    // Either from within a read, as from a connection's stash, or between reads.
+    if (next() < 0.3) peer.onWanted = () => { if (next() < 0.5) arrive() }
+    const results: Promise<unknown>[] = []
+    const expected: unknown[] = []
+    for (let i = below(12); i >= 0; i--) {
+      if (next() < 0.5) arrive()
+      const size = next() < 0.2 || i === 0 ? Infinity : below(600)
+      const kind = i === 0 ? 0 : below(3)
+      if (kind === 0) {
+        results.push(peer.input.read(size).then(String))
+        expected.push(whole.read(size))
+      } else if (kind === 1) {
+        results.push(peer.input.readline(size).then(String))
+        expected.push(whole.readline(size))
+      } else {
+        results.push(peer.input.readlines(size).then(list => list.map(String)))
+        expected.push(whole.readlines(size || Infinity))
+      }
+      if (next() < 0.3) await null
+    }
+    while (!peer.content.complete) arrive()
+    assert.equal(await within(1000, Promise.all(results), `seed ${seed}`), expected, `seed ${seed}`)
+  }
+})
+
+arrival.run()
 
 // ── The rest of it ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,4 +1,5 @@
 // Servers for wire tests: the same tests for every transport, nothing left open after any of them, whatever happened in it.
+import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { suite } from 'uvu'
 import { lentBuffers } from '../../src/io/buffer-pool.ts'
@@ -68,6 +69,11 @@ export class Harness {
     this.kind = kind
   }
 
+  /** A reset can be told from an end: not on unix sockets, which have none. Node reports it as an end through TLS. */
+  get hasReset(): boolean {
+    return this.kind.over === 'tcp' || this.kind.over === 'memory'
+  }
+
   /** A running server; closed after the test. `logFormat` is `LOG_FORMAT` unless given. */
   async serve(application: Application, options: ServeOptions = {}): Promise<Running> {
     const { transport, over } = this.kind
@@ -99,32 +105,34 @@ export class Harness {
   async connect(running: Running = this.servers.at(-1)!): Promise<RawClient> {
     const { server } = running
     const before = server.connections
-    const client = this.client(await this.open(running))
+    const client = await this.open(running)
     // A full server parks or refuses it.
     if (server.state === 'listening') await turnsUntil(() => server.connections > before, 20)
     return client
   }
 
   /** A client on a stream of the test's own making. */
-  client(stream: Duplex): RawClient {
-    const client = new RawClient(stream)
+  client(stream: Duplex, raw?: Socket): RawClient {
+    const client = new RawClient(stream, raw)
     this.clients.push(client)
     return client
   }
 
-  private async open(running: Running): Promise<Duplex> {
+  private async open(running: Running): Promise<RawClient> {
     switch (this.kind.over) {
-      case 'tls':
-        return await connectTls(running.port)
+      case 'tls': {
+        const raw = await connectTo(running.port)
+        return this.client(await connectTls(running.port, { socket: raw }), raw)
+      }
       case 'unix':
-        return await connectTo(running.path)
+        return this.client(await connectTo(running.path))
       case 'memory': {
         const [near, far] = memoryPair()
         running.server.handle(far)
-        return near
+        return this.client(near)
       }
       default:
-        return await connectTo(running.port)
+        return this.client(await connectTo(running.port))
     }
   }
 
@@ -287,7 +295,8 @@ export class MemoryEnd extends Duplex {
     const { other } = this
     // Both directions ended: an orderly close. Otherwise the other side sees a reset.
     if (!other.destroyed) {
-      if (this.writableFinished) setImmediate(() => other.readableEnded && other.writableEnded && other.destroy())
+      if (this.readableEnded && !this.writableFinished && error === null) other.push(null)
+      else if (this.writableFinished) setImmediate(() => other.readableEnded && other.writableEnded && other.destroy())
       else setImmediate(() => other.destroy(Object.assign(new Error('reset'), { code: 'ECONNRESET' })))
     }
     done(error)

@@ -60,12 +60,15 @@ export class RawClient {
   private ending: Ending | null = null
   /** The peer's FIN is here; whether it was one is still being found out. */
   private sawEnd = false
+  private readonly raw: Socket | null
   private waiting: (() => void)[] = []
   /** One reader at a time, in the order of the calls. */
   private queue: Promise<unknown> = Promise.resolve()
 
-  constructor(stream: Duplex) {
+  /** `raw`: the TCP socket below a TLS one. */
+  constructor(stream: Duplex, raw: Socket | null = stream instanceof Socket ? stream : null) {
     this.stream = stream
+    this.raw = raw
     let settle!: (ending: Ending) => void
     this.closed = new Promise(resolve => (settle = resolve))
     this.ended = this.closed.then(ending => {
@@ -109,8 +112,12 @@ export class RawClient {
 
   /** RST where the connection has one. */
   resetNow(): void {
-    if (this.stream instanceof Socket && !('encrypted' in this.stream)) this.stream.resetAndDestroy()
-    else this.stream.destroy()
+    try {
+      this.raw?.resetAndDestroy()
+    } catch {
+      // A unix socket has no RST.
+    }
+    this.stream.destroy()
   }
 
   destroy(): void {
