@@ -98,6 +98,8 @@ export class Acceptor {
     this.shaking.add(socket)
     socket.on('error', ignore)
     socket.once('close', () => this.shaking.delete(socket))
+    // A peer that half-closes in its handshake is gone: the TLS stream inherits this, and a StreamTransport allows it again.
+    socket.allowHalfOpen = false
     // Documented: a connection given to a tls.Server by its event, whoever accepted it.
     tlsServer.emit('connection', socket)
   }
@@ -165,7 +167,6 @@ export class Acceptor {
       const raw = rawSocket(socket)
       socket.destroy()
       if (raw !== null) {
-        raw.destroy()
         if (this.givenUp.has(raw)) return
         this.shaking.delete(raw)
       }

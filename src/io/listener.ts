@@ -180,8 +180,7 @@ export class Listener {
   handshaker(handshakeTimeout: number): tls.Server {
     this.tlsServer = tls.createServer({
       ...this.settings,
-      handshakeTimeout: Math.min(handshakeTimeout, MAX_TIMER),
-      allowHalfOpen: true
+      handshakeTimeout: Math.min(handshakeTimeout, MAX_TIMER)
     } as tls.TlsOptions)
     return this.tlsServer
   }

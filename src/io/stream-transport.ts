@@ -40,7 +40,7 @@ export class StreamTransport implements Transport {
   readonly secure: boolean
   pendingBytes: number = 0
   readonly stream: Duplex
-  /** The TCP socket below a TLS one, when known: only it can be reset. */
+  /** The socket below a TLS one, when known: only it can be reset. */
   private readonly raw: Socket | null
   private readonly unix: boolean
   /** Not a socket: what we write stays visible to the other side as the very same memory. */
@@ -141,16 +141,9 @@ export class StreamTransport implements Transport {
     if (this.dead) return
     this.dead = true
     this.dropQueue()
-    const { stream } = this
-    const socket = this.raw ?? stream
-    // libuv refuses to reset while a shutdown is in flight, and net.Socket then forgets the handle. Everything is in the kernel at that point: FIN is right.
-    const shuttingDown = stream.writableEnded && !stream.writableFinished && stream.writableLength === 0
-    try {
-      if (socket instanceof Socket && !socket.destroyed && !shuttingDown) socket.resetAndDestroy()
-    } catch {
-      // Not TCP: a unix socket, or TLS over something of the caller's own. It has no RST.
-    }
-    stream.destroy()
+    if (this.raw === null) resetSocket(this.stream, this.stream)
+    // Resetting a socket from inside a callback of the TLS above it can crash Node (a SIGSEGV on 20 to 26), so not before it has returned.
+    else setImmediate(resetSocket, this.stream, this.raw)
   }
 
   detach(leftover: Buffer | null): Duplex {
@@ -422,6 +415,23 @@ class EndedDuplex extends Duplex {
 function codeOf(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code
   return typeof code === 'string' && code !== '' ? code : 'ERR_STREAM'
+}
+
+/** RST from `socket`, which is `stream` or what TLS makes it of. */
+function resetSocket(stream: Duplex, socket: Duplex): void {
+  if (stream.destroyed) return
+  // libuv refuses to reset while a shutdown is in flight, and net.Socket then forgets the handle. Everything is in the kernel at that point: FIN is right.
+  const shuttingDown = stream.writableEnded && !stream.writableFinished && stream.writableLength === 0
+  if (socket instanceof Socket && !socket.destroyed && !shuttingDown) {
+    try {
+      socket.resetAndDestroy()
+      // The TLS stream is destroyed by the end of its socket; by us as well, it would be another crash.
+      return
+    } catch {
+      // Not TCP: a unix socket, or TLS over something of the caller's own. It has no RST.
+    }
+  }
+  stream.destroy()
 }
 
 /** Object-mode and decoding streams give other things than Buffers. */

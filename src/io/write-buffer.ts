@@ -7,6 +7,9 @@ import type { Transport } from './transport.ts'
 /** Up to this size bytes are copied into a pooled buffer (a copy of 8 KiB costs less than a second view in writev); beyond, referred to. */
 const COPY_MAX = POOLED_SIZE >> 1
 
+/** What `buffer.write` calls in the end: directly it costs a tenth less per request (measured in process, 16 pipelined). Not in @types/node. */
+type RawWriter = Buffer & { latin1Write(text: string, offset: number, length: number): number; utf8Write(text: string, offset: number, length: number): number }
+
 export class WriteBuffer {
   /** Bytes gathered and not yet written. */
   bytes = 0
@@ -25,8 +28,9 @@ export class WriteBuffer {
       this.refer(Buffer.from(text, size === text.length ? 'latin1' : 'utf8'))
       return
     }
-    const buffer = this.room(size)
-    buffer.write(text, this.to, size === text.length ? 'latin1' : 'utf8')
+    const buffer = this.room(size) as RawWriter
+    if (size === text.length) buffer.latin1Write(text, this.to, size)
+    else buffer.utf8Write(text, this.to, size)
     this.to += size
   }
 

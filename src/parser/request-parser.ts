@@ -364,7 +364,7 @@ export class RequestParser {
   }
 
   private growSpans(): void {
-    const larger = new Int32Array(2 * this.spans.length || 4)
+    const larger = new Int32Array(2 * this.spans.length)
     larger.set(this.spans)
     this.spans = larger
   }

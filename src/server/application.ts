@@ -33,7 +33,7 @@ export type Application = (environ: Environ, startResponse: StartResponse) => Bo
 
 /** `func(environ, ...args, kwargs)` after the answer left or the peer did; `kwargs` only when given. May be async. */
 export type PostHook = readonly [
-  func: (environ: Environ, ...rest: any[]) => unknown,
+  func: (environ: Environ, ...rest: never[]) => unknown,
   args?: readonly unknown[],
   kwargs?: Readonly<Record<string, unknown>>
 ]

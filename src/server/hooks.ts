@@ -30,7 +30,9 @@ async function runLater(
 function callHook(hook: PostHook, environ: Environ, logError: (message: string) => void): unknown {
   try {
     const [func, args = [], kwargs] = hook
-    return kwargs === undefined ? func(environ, ...args) : func(environ, ...args, kwargs)
+    // The list was the application's to fill: what its function takes is known to it alone.
+    const rest = (kwargs === undefined ? args : [...args, kwargs]) as never[]
+    return func(environ, ...rest)
   } catch (error) {
     logError(`a post hook failed: ${describe(error)}`)
     return undefined

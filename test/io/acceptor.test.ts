@@ -242,8 +242,13 @@ test('TLS: a reset is one for the peer', async () => {
   const { log, port } = await serveTls()
   const client = await connectTls(port)
   const transport = await log.transport()
+  new Echo(transport)
+  client.write('x')
+  assert.is((await readExactly(client, 1)).toString(), 'x')
   const how = closing(client)
   transport.reset()
+  transport.reset()
+  transport.destroy()
   assert.is(await how, 'ECONNRESET')
 })
 
@@ -251,10 +256,12 @@ test('ALPN: http/1.1 is agreed on, only h2 is refused', async () => {
   const { log, port } = await serveTls({ ALPNProtocols: ['h2'] })
   const client = await connectTls(port, { ALPNProtocols: ['h2', 'http/1.1'] })
   assert.is(client.alpnProtocol, 'http/1.1')
-  client.destroy()
+  await log.transport()
   const refused = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'] })
   assert.ok((await closing(refused)).includes('ALERT'))
   await log.until('a failed handshake', () => log.failures.length === 1)
+  assert.equal(log.failures, ['ERR_SSL_NO_APPLICATION_PROTOCOL'])
+  client.destroy()
 })
 
 test('plain HTTP to the TLS port is a failed handshake', async () => {
@@ -270,7 +277,9 @@ test('plain HTTP to the TLS port is a failed handshake', async () => {
 test('a peer that leaves during its handshake', async () => {
   const { log, port, acceptor } = await serveTls()
   const client = await connectTo(port)
-  client.end(Buffer.from([0x16]))
+  client.write(Buffer.from([0x16]))
+  await new Promise(resolve => setImmediate(resolve))
+  client.destroy()
   await log.until('a failed handshake', () => log.failures.length === 1)
   assert.is(acceptor.handshakes, 0)
 })

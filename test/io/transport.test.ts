@@ -7,23 +7,24 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Acceptor, type TransportChoice } from '../../src/io/acceptor.ts'
 import { POOLED_SIZE, borrowBuffer, lentBuffers } from '../../src/io/buffer-pool.ts'
-import { type Listener, listen } from '../../src/io/listener.ts'
+import { type Listener, listen, wrapTls } from '../../src/io/listener.ts'
 import { setPoison } from '../../src/io/poison.ts'
 import { setInternalErrorHook } from '../../src/io/read-slab.ts'
 import { StreamTransport } from '../../src/io/stream-transport.ts'
 import type { Transport, TransportOwner } from '../../src/io/transport.ts'
-import { PATIENCE, closing, collect, connectTo, readExactly, socketPath, wasReset } from '../support/sockets.ts'
+import { PATIENCE, certificate, closing, collect, connectTls, connectTo, readExactly, socketPath, wasReset } from '../support/sockets.ts'
 import { within } from '../support/within.ts'
 
 interface Kind {
   name: string
   choice: TransportChoice
-  over: 'tcp' | 'unix' | 'memory'
+  over: 'tcp' | 'unix' | 'memory' | 'tls'
 }
 
 const KINDS: Kind[] = [
   { name: 'stream over TCP', choice: 'stream', over: 'tcp' },
   { name: 'stream over a unix socket', choice: 'stream', over: 'unix' },
+  { name: 'stream over TLS', choice: 'stream', over: 'tls' },
   { name: 'stream in memory', choice: 'stream', over: 'memory' },
   { name: 'handle over TCP', choice: 'handle', over: 'tcp' },
   { name: 'handle over a unix socket', choice: 'handle', over: 'unix' }
@@ -115,22 +116,31 @@ function memoryPair(): [MemoryEnd, MemoryEnd] {
 interface Connection {
   transport: Transport
   client: Duplex
+  /** The client's socket, below TLS if there is any. */
+  raw: Socket | null
   listener: Listener | null
 }
 
 async function connection(kind: Kind): Promise<Connection> {
   if (kind.over === 'memory') {
     const [a, b] = memoryPair()
-    return { transport: new StreamTransport(a), client: b, listener: null }
+    return { transport: new StreamTransport(a), client: b, raw: null, listener: null }
   }
-  const listener = await listen(kind.over === 'tcp' ? 0 : socketPath())
+  const plain = await listen(kind.over === 'unix' ? socketPath() : 0)
+  const listener = kind.over === 'tls' ? wrapTls(plain, certificate()) : plain
   const accepted = new Promise<Transport>((resolve, reject) => {
     const acceptor = new Acceptor(listener, kind.choice, 1000, { onTransport: resolve, onListenerError: reject, onHandshakeFailed() {} })
     acceptor.start()
   })
-  const client = await connectTo(listener.path ?? listener.address().port)
+  const raw = await connectTo(listener.path ?? listener.address().port)
+  const client = kind.over === 'tls' ? await connectTls({ socket: raw }) : raw
   const transport = await within(PATIENCE, accepted, 'accept')
-  return { transport, client, listener }
+  return { transport, client, raw, listener }
+}
+
+function resetPeer(kind: Kind, client: Duplex, raw: Socket | null): void {
+  if (raw === null || kind.over === 'unix') client.destroy()
+  else raw.resetAndDestroy()
 }
 
 /** Loop turns enough for anything that is still going to be said. */
@@ -162,7 +172,7 @@ function writePooled(transport: Transport, bytes: Buffer): void {
 for (const kind of KINDS) {
   const test = suite(`transport: ${kind.name}`)
   const isMemory = kind.over === 'memory'
-  const isTcp = kind.over === 'tcp'
+  const isTcp = kind.over === 'tcp' || kind.over === 'tls'
   const open: Connection[] = []
 
   const connect = async (): Promise<Connection> => {
@@ -193,7 +203,7 @@ for (const kind of KINDS) {
   test('is of the kind asked for', async () => {
     const { transport } = await connect()
     assert.is(transport.kind, kind.choice)
-    assert.is(transport.secure, false)
+    assert.is(transport.secure, kind.over === 'tls')
     assert.is(transport.pendingBytes, 0)
   })
 
@@ -262,7 +272,7 @@ for (const kind of KINDS) {
   })
 
   test('a reset by the peer is told once, as what it is', async () => {
-    const { client, owner, transport } = await started()
+    const { client, owner, transport, raw } = await started()
     client.write('x')
     await owner.until('x', () => owner.text === 'x')
     // A unix socket resets when it is closed with something unread.
@@ -270,8 +280,7 @@ for (const kind of KINDS) {
       transport.write(Buffer.from('unread'), null)
       client.pause()
       client.destroy()
-    } else if (client instanceof Socket) client.resetAndDestroy()
-    else client.destroy()
+    } else resetPeer(kind, client, raw)
     await owner.until('closed', () => owner.log.at(-1)!.startsWith('closed'))
     await turns(4)
     assert.is(owner.log.filter(line => line.startsWith('closed')).length, 1)
@@ -281,10 +290,9 @@ for (const kind of KINDS) {
   })
 
   test('writing to a peer that is gone fails through onClosed, never inside write', async () => {
-    const { transport, client, owner } = await started()
+    const { transport, client, owner, raw } = await started()
     transport.pauseReading()
-    if (client instanceof Socket && isTcp) client.resetAndDestroy()
-    else client.destroy()
+    resetPeer(kind, client, raw)
     await once(client, 'close')
     let inside = false
     owner.until('closed', () => owner.log.some(line => line.startsWith('closed'))).then(() => assert.not(inside))
@@ -469,11 +477,10 @@ for (const kind of KINDS) {
   })
 
   test('gone before start is told after start', async () => {
-    const { transport, client } = await connect()
+    const { transport, client, raw } = await connect()
     client.write('x')
     await turns(2)
-    if (client instanceof Socket && isTcp) client.resetAndDestroy()
-    else client.destroy()
+    resetPeer(kind, client, raw)
     await turns(6)
     const owner = new Recorder()
     transport.start(owner)
@@ -482,11 +489,11 @@ for (const kind of KINDS) {
   })
 
   test('reset: the peer sees a failure, or at least no more bytes', async () => {
-    const { transport, client, owner } = await started()
+    const { transport, client, owner, raw } = await started()
     client.write('x')
     await owner.until('x', () => owner.received === 1)
     transport.write(pattern(8 << 20), null)
-    const reset = isTcp ? wasReset(client as Socket) : closing(client)
+    const reset = isTcp ? wasReset(client, raw!) : closing(client)
     transport.reset()
     transport.reset()
     assert.ok(await reset)
@@ -494,11 +501,11 @@ for (const kind of KINDS) {
   })
 
   test('reset after endWriting with much pending is still a failure for the peer', async () => {
-    const { transport, client } = await started()
+    const { transport, client, raw } = await started()
     transport.write(pattern(8 << 20), null)
     transport.endWriting()
     await turns(4)
-    const reset = isTcp ? wasReset(client as Socket) : closing(client)
+    const reset = isTcp ? wasReset(client, raw!) : closing(client)
     transport.reset()
     assert.ok(await reset)
   })
@@ -612,13 +619,12 @@ for (const kind of KINDS) {
   })
 
   test('a detached Duplex tells of a reset, and needs nobody to listen', async () => {
-    const { transport, client } = await started()
+    const { transport, client, raw } = await started()
     const duplex = transport.detach(null)
     const closed = within(PATIENCE, once(duplex, 'close').catch(() => {}), 'close')
     duplex.resume()
     await turns(2)
-    if (client instanceof Socket && isTcp) client.resetAndDestroy()
-    else client.destroy()
+    resetPeer(kind, client, raw)
     // FIN only, over a unix socket: our own half is still open.
     duplex.once('end', () => duplex.end())
     await closed

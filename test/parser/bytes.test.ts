@@ -46,6 +46,19 @@ bytes('a scan stops at the first foreign octet at any distance, and never behind
   }
 })
 
+bytes('a field value is scanned the same wherever an unusual octet stands', () => {
+  for (let at = 0; at < 40; at++) {
+    for (let octet = 0; octet < 256; octet++) {
+      const run = Buffer.alloc(64, 'a')
+      run[3 + at] = octet
+      const end = isFieldValueOctet(octet) ? 43 : 3 + at
+      assert.is(scanFieldValue(run, 3, 43), end, `octet ${octet} at ${at}`)
+    }
+  }
+  assert.is(scanFieldValue(Buffer.alloc(64, 0xe9), 1, 60), 60)
+  assert.is(scanFieldValue(Buffer.alloc(64, '\t\xe9', 'latin1'), 1, 60), 60)
+})
+
 bytes('words compare without regard to the case of ASCII letters and to nothing else', () => {
   const word = octets('keep-alive')
   const equals = (input: string): boolean => equalsIgnoreCase(Buffer.from(input, 'latin1'), 0, input.length, word)

@@ -50,13 +50,10 @@ export class FaultTransport implements Transport {
   private paused: boolean = false
   private endAsked: boolean = false
   private peerEnded: boolean = false
-  /** The peer has reset, and reading, where it would be seen, is paused: the next write fails. */
   private readonly arrivals: Arrival[] = []
   private readonly sending: Sending[] = []
   private readonly later: (() => void)[] = []
   private readonly onWire: Buffer[] = []
-  /** Inside one of the engine's calls: nothing may be told from here. */
-  private depth: number = 0
 
   // ── The peer and the network ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

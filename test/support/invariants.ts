@@ -257,7 +257,7 @@ export class Scene {
   readonly internal: string[] = []
   /** The application is known to fail: what it logs is no problem. */
   mayFail = false
-  private refusedWithoutCycle = 0
+  private refusals = 0
   private readonly lentBefore: number
   private closing: Promise<void> | null = null
   private readonly unseen = (reason: unknown): void => void this.internal.push(`unhandled rejection: ${String(reason)}`)
@@ -272,7 +272,6 @@ export class Scene {
   static async open(application: WatchedApplication, options: ServeOptions = {}): Promise<Scene> {
     const lent = lentBuffers()
     const clock = new FakeClock()
-    // eslint-disable-next-line prefer-const -- the log and the application need it before it is there
     let scene: Scene
     const log = {
       info(): void {},
@@ -306,23 +305,25 @@ export class Scene {
       }
       return found
     }
-    const { onHead, onPeerError, onCycleEnd } = server
+    const { onHead, onRefusalEnd, onCycleEnd } = server
     server.onHead = cycle => {
       const mine = record(cycle)
       onHead.call(server, cycle)
       const owner = cycle.owner
       if (!(owner instanceof RequestCycle)) return
-      for (const name of ['onWritable', 'onAborted'] as const) {
-        const original = owner[name] as (reason: string) => void
-        owner[name] = (reason: string) => {
-          if (mine.ends > 0) mine.callbacksAfterEnd++
-          original.call(owner, reason)
-        }
+      const { onWritable, onAborted } = owner
+      owner.onWritable = () => {
+        if (mine.ends > 0) mine.callbacksAfterEnd++
+        onWritable.call(owner)
+      }
+      owner.onAborted = reason => {
+        if (mine.ends > 0) mine.callbacksAfterEnd++
+        onAborted.call(owner, reason)
       }
     }
-    server.onPeerError = (event, peer, cycle) => {
-      if (cycle === null) this.refusedWithoutCycle++
-      onPeerError.call(server, event, peer, cycle)
+    server.onRefusalEnd = refusal => {
+      this.refusals++
+      onRefusalEnd.call(server, refusal)
     }
     server.onCycleEnd = cycle => {
       const mine = record(cycle)
@@ -407,9 +408,11 @@ export class Scene {
       for (const pending of request.pending) say(`${name}: unsettled ${pending}`)
       for (const body of request.bodies) for (const problem of body.problems()) say(`${name}: ${problem}`)
     }
-    if (this.access.length !== this.cycles.length + this.refusedWithoutCycle) {
-      say(`${this.access.length} log lines for ${this.cycles.length} requests and ${this.refusedWithoutCycle} refusals`)
+    if (this.access.length !== this.cycles.length + this.refusals) {
+      say(`${this.access.length} log lines for ${this.cycles.length} requests and ${this.refusals} refusals`)
     }
+    // Each peer error belongs to one of them.
+    if (this.refusals > this.peerErrors.length) say(`${this.refusals} refusals, ${this.peerErrors.length} peer errors`)
     if (!this.mayFail) for (const error of this.errors) say(`logged: ${error}`)
     for (const transport of this.transports) this.judge(transport, say)
     if (lentBuffers() !== this.lentBefore) say(`${lentBuffers() - this.lentBefore} buffers not given back`)
@@ -436,5 +439,4 @@ export class Scene {
     const completed = this.cycles.filter(({ cycle, outcome }) => cycle.connection.transport === transport && outcome?.completed === true)
     if (completed.length > answers.statuses.length) say(`${completed.length} cycles completed, ${answers.statuses.length} answers on the wire`)
   }
-
 }

@@ -37,10 +37,10 @@ export async function connectTo(where: number | string): Promise<net.Socket> {
 }
 
 /** Connected and through the handshake, any certificate accepted. */
-export async function connectTls(where: number | string, options: tls.ConnectionOptions = {}): Promise<tls.TLSSocket> {
-  const target = typeof where === 'number' ? { port: where, host: '127.0.0.1' } : { path: where }
+export async function connectTls(where: number | string | { socket: net.Socket }, options: tls.ConnectionOptions = {}): Promise<tls.TLSSocket> {
+  const target = typeof where === 'number' ? { port: where, host: '127.0.0.1' } : typeof where === 'string' ? { path: where } : where
   const socket = tls.connect({ rejectUnauthorized: false, ...target, ...options })
-  await within(PATIENCE, once(socket, 'secureConnect'), `TLS handshake with ${where}`)
+  await within(PATIENCE, once(socket, 'secureConnect'), 'the TLS handshake')
   return socket
 }
 
@@ -97,8 +97,8 @@ export function readExactly(stream: Readable, n: number): Promise<Buffer> {
 
 /** Whether the connection ended in a reset. Node 20 and 22 read one that comes behind unread bytes as an end; only a write tells then:
  *  after a FIN the first one is accepted, after a RST it is not. */
-export async function wasReset(socket: net.Socket): Promise<boolean> {
-  const how = await closing(socket)
+export async function wasReset(stream: Readable, socket: net.Socket): Promise<boolean> {
+  const how = await closing(stream)
   if (how !== 'end') return how === 'ECONNRESET'
   return await within(PATIENCE, new Promise<boolean>(resolve => socket.write('?', error => resolve(error != null))), 'a write')
 }

@@ -1,0 +1,167 @@
+// A process of its own: sends or receives 64 MiB messages on a few connections, one after the other, until the time is over; whole messages
+// count. Prints {octets, seconds}. Ends with an error when an answer is wrong.
+import { Buffer } from 'node:buffer'
+import { connect, type Socket } from 'node:net'
+import { BULK, octetsOf } from './requests.ts'
+import { fault, readResponse } from './check.ts'
+import type { BulkLoad } from './works.ts'
+
+interface Options {
+  host: string
+  port: number
+  load: BulkLoad
+  seconds: number
+}
+
+const { host, port, load, seconds } = JSON.parse(process.argv[2]!) as Options
+const head = octetsOf(load.request)
+const chunked = load.request.fields.some(([name]) => name === 'Transfer-Encoding')
+const uploading = load.request.method === 'POST'
+
+const CHUNK = 16 * 1024
+const WRITE = 256 * 1024
+const END = Buffer.from('0\r\n\r\n')
+
+/** 256 KiB of content as one write. */
+function block(): Buffer {
+  if (!chunked) return Buffer.alloc(WRITE, 'u')
+  const chunk = Buffer.concat([Buffer.from(`${CHUNK.toString(16)}\r\n`), Buffer.alloc(CHUNK, 'u'), Buffer.from('\r\n')])
+  return Buffer.concat(Array.from({ length: WRITE / CHUNK }, () => chunk))
+}
+
+const BLOCK = block()
+const BLOCKS = BULK / WRITE
+
+function sendContent(socket: Socket): void {
+  let left = BLOCKS
+  const more = (): void => {
+    while (left > 0) {
+      left--
+      if (!socket.write(BLOCK)) {
+        socket.once('drain', more)
+        return
+      }
+    }
+    if (chunked) socket.write(END)
+  }
+  more()
+}
+
+const started = performance.now()
+let octets = 0
+let closing = 0
+
+function fail(reason: string): never {
+  process.stderr.write(`${load.request.method} ${load.request.target}: ${reason}\n`)
+  process.exit(1)
+}
+
+function begin(socket: Socket): void {
+  socket.write(head, 'latin1')
+  if (uploading) sendContent(socket)
+}
+
+function next(socket: Socket): void {
+  octets += BULK
+  if (performance.now() - started < seconds * 1000) return begin(socket)
+  socket.destroy()
+  if (++closing === load.connections) {
+    process.stdout.write(`${JSON.stringify({ octets, seconds: (performance.now() - started) / 1000 })}\n`)
+  }
+}
+
+/** The small answer to an upload. */
+function receiveAnswer(socket: Socket): void {
+  let bytes: Buffer = Buffer.alloc(0)
+  socket.on('data', chunk => {
+    bytes = Buffer.concat([bytes, chunk])
+    const response = readResponse(bytes, false)
+    if (response === null) return
+    const wrong = fault(response, load.answer!)
+    if (wrong !== '') fail(wrong)
+    bytes = bytes.subarray(response.length)
+    next(socket)
+  })
+}
+
+/** Content is counted and its octets looked at here and there, not kept: with Content-Length or chunked, which is undone by counting. */
+class Download {
+  left = 0
+  private text = ''
+  private inHead = true
+  private framing: 'length' | 'chunked' = 'length'
+  private content = 0
+  private readonly done: () => void
+
+  constructor(done: () => void) {
+    this.done = done
+  }
+
+  take(bytes: Buffer): void {
+    let at = 0
+    while (at < bytes.length) {
+      if (this.left > 0) {
+        const step = Math.min(this.left, bytes.length - at)
+        const first = bytes[at]!
+        if (this.text === '' && first !== 0x64) fail(`content has the octet ${first}`)
+        this.left -= step
+        at += step
+        if (this.left === 0 && this.framing === 'length') this.finish()
+        continue
+      }
+      this.text += String.fromCharCode(bytes[at++]!)
+      if (this.inHead ? this.text.endsWith('\r\n\r\n') : /[0-9a-f]\r\n$/i.test(this.text)) this.line()
+    }
+  }
+
+  private line(): void {
+    if (this.inHead) {
+      if (!this.text.startsWith('HTTP/1.1 200 ')) fail(this.text.slice(0, 60))
+      const length = /^content-length: (\d+)/im.exec(this.text)
+      this.framing = length === null ? 'chunked' : 'length'
+      this.left = length === null ? 0 : Number(length[1])
+      this.content = this.left
+      this.inHead = false
+    } else {
+      const size = parseInt(this.text.trim(), 16)
+      this.content += size
+      // The CRLF behind the data goes with the next line.
+      this.left = size
+      if (size === 0) this.finish()
+    }
+    this.text = ''
+  }
+
+  private finish(): void {
+    if (this.content !== BULK) fail(`${this.content} octets, not ${BULK}`)
+    this.content = 0
+    this.inHead = this.framing === 'length'
+    if (this.inHead) this.text = ''
+    this.inHead = true
+    this.done()
+  }
+}
+
+function receiveContent(): Socket {
+  const socket: Socket = connect({
+    host,
+    port,
+    onread: {
+      buffer: Buffer.allocUnsafe(256 * 1024),
+      callback: (count, buffer) => {
+        download.take(Buffer.from(buffer.buffer, buffer.byteOffset, count))
+        return true
+      }
+    }
+  }, () => begin(socket))
+  const download = new Download(() => next(socket))
+  return socket
+}
+
+for (let i = 0; i < load.connections; i++) {
+  const socket: Socket = uploading ? connect({ host, port }, () => begin(socket)) : receiveContent()
+  if (uploading) receiveAnswer(socket)
+  socket.setNoDelay(true)
+  socket.on('error', error => fail(error.message))
+  socket.on('close', () => { if (closing < load.connections && !socket.destroyed) fail('closed early') })
+}
