@@ -84,12 +84,13 @@ function receiveAnswer(socket: Socket): void {
   })
 }
 
-/** Content is counted and its octets looked at here and there, not kept: with Content-Length or chunked, which is undone by counting. */
+/** Content is counted and looked at here and there, not kept; with Content-Length or chunked, which some peers make of it. */
 class Download {
-  left = 0
   private text = ''
   private inHead = true
-  private framing: 'length' | 'chunked' = 'length'
+  private chunked = false
+  /** Octets that follow, of the content or of a chunk. */
+  private left = 0
   private content = 0
   private readonly done: () => void
 
@@ -100,43 +101,38 @@ class Download {
   take(bytes: Buffer): void {
     let at = 0
     while (at < bytes.length) {
-      if (this.left > 0) {
-        const step = Math.min(this.left, bytes.length - at)
-        const first = bytes[at]!
-        if (this.text === '' && first !== 0x64) fail(`content has the octet ${first}`)
-        this.left -= step
-        at += step
-        if (this.left === 0 && this.framing === 'length') this.finish()
+      if (this.left === 0) {
+        this.text += String.fromCharCode(bytes[at++]!)
+        if (this.inHead ? this.text.endsWith('\r\n\r\n') : /[0-9a-f]\r\n$/i.test(this.text)) this.line(this.text.trim())
         continue
       }
-      this.text += String.fromCharCode(bytes[at++]!)
-      if (this.inHead ? this.text.endsWith('\r\n\r\n') : /[0-9a-f]\r\n$/i.test(this.text)) this.line()
+      const step = Math.min(this.left, bytes.length - at)
+      if (bytes[at] !== 0x64) fail(`content has the octet ${bytes[at]}`)
+      this.left -= step
+      this.content += step
+      at += step
+      if (this.left === 0 && !this.chunked) this.finish()
     }
   }
 
-  private line(): void {
-    if (this.inHead) {
-      if (!this.text.startsWith('HTTP/1.1 200 ')) fail(this.text.slice(0, 60))
-      const length = /^content-length: (\d+)/im.exec(this.text)
-      this.framing = length === null ? 'chunked' : 'length'
-      this.left = length === null ? 0 : Number(length[1])
-      this.content = this.left
-      this.inHead = false
-    } else {
-      const size = parseInt(this.text.trim(), 16)
-      this.content += size
-      // The CRLF behind the data goes with the next line.
-      this.left = size
-      if (size === 0) this.finish()
-    }
+  /** A head, or a chunk's size; what ends the one before stands in front of it. */
+  private line(text: string): void {
     this.text = ''
+    if (!this.inHead) {
+      this.left = parseInt(text, 16)
+      if (this.left === 0) this.finish()
+      return
+    }
+    if (!text.startsWith('HTTP/1.1 200 ')) fail(text.slice(0, 60))
+    const length = /^content-length: (\d+)/im.exec(text)
+    this.chunked = length === null
+    this.left = Number(length?.[1] ?? 0)
+    this.inHead = false
   }
 
   private finish(): void {
     if (this.content !== BULK) fail(`${this.content} octets, not ${BULK}`)
     this.content = 0
-    this.inHead = this.framing === 'length'
-    if (this.inHead) this.text = ''
     this.inHead = true
     this.done()
   }

@@ -1,5 +1,5 @@
 // Lanes measured in interleaved rounds: A B C, C B A, … so that a machine that slows down slows all of them down.
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { check, ask, fault } from './check.ts'
@@ -153,9 +153,11 @@ export async function interleave<T extends { name: string }, S>(
   return samples
 }
 
-/** A file for access logs, in a folder of its own. */
+/** A file for access logs, gone when we are. */
 export function accessLogFile(): string {
-  return join(mkdtempSync(join(tmpdir(), 'bench-log-')), 'access.log')
+  const folder = mkdtempSync(join(tmpdir(), 'bench-log-'))
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+  return join(folder, 'access.log')
 }
 
 export type { Lane }

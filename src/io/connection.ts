@@ -660,6 +660,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     const parts: Uint8Array[] = []
     const content = cycle.content
     for (let piece = content?.take(Infinity) ?? null; piece !== null; piece = content!.take(Infinity)) parts.push(piece)
+    content?.fail(-1)
     if (this.stash !== null) parts.push(this.stash)
     if (this.rest !== null) parts.push(this.rest.subarray(this.restStart, this.restEnd))
     const leftover = parts.length === 0 ? null : Buffer.concat(parts)

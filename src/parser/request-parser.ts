@@ -9,10 +9,10 @@
 import { COLON, CR, HTAB, isDigit, isTchar, LF, octets, scanFieldValue, scanTarget, scanToken, scanWhitespace, SP, trimEnd } from './bytes.ts'
 import { PeerErrorCode } from './errors.ts'
 import { FieldName, fieldNameOf } from './field-names.ts'
-import { ABSENT, decideFraming, parseContentLength } from './framing.ts'
-import { checkHost, VALID } from './host.ts'
+import { decideFraming } from './framing.ts'
+import { KnownFields, REPEATED } from './known-fields.ts'
 import type { Limits } from './limits.ts'
-import { acceptsTrailers, addConnectionOptions, addTransferCodings, ConnectionOption, isHundredContinue, MALFORMED } from './lists.ts'
+import { ConnectionOption } from './lists.ts'
 import { knownMethod } from './methods.ts'
 import { Framing, RequestHead, TargetForm } from './request-head.ts'
 import { parseTarget } from './target.ts'
@@ -82,15 +82,7 @@ export class RequestParser {
   /** Name start, name end, value start, value end for each field line. */
   private spans: Int32Array
   private fieldCount = 0
-  /** One bit for each FieldName that was there. */
-  private seen = 0
-  private contentLength = ABSENT
-  private codings = 0
-  private connection = 0
-  private expectContinue = false
-  private expectFailed = false
-  private upgradeNamed = false
-  private trailersAccepted = false
+  private readonly known: KnownFields = new KnownFields()
   private framing: Framing = Framing.NONE
 
   constructor(options: ParserOptions) {
@@ -143,12 +135,13 @@ export class RequestParser {
       head.authorityEnd = this.parts.authorityEnd - origin
     }
     head.framing = this.framing
-    if (this.framing === Framing.LENGTH) head.contentLength = this.contentLength
-    head.askedKeepAlive = (this.connection & ConnectionOption.KEEP_ALIVE) !== 0
-    head.keepAlive = this.persists()
-    head.expectContinue = this.expectContinue
-    head.upgrade = this.minor === 1 && this.upgradeNamed && (this.connection & ConnectionOption.UPGRADE) !== 0
-    head.acceptsTrailers = this.trailersAccepted
+    const known = this.known
+    if (this.framing === Framing.LENGTH) head.contentLength = known.contentLength
+    head.askedKeepAlive = known.asked(ConnectionOption.KEEP_ALIVE)
+    head.keepAlive = known.persists(this.minor, this.framing)
+    head.expectContinue = known.expectContinue
+    head.upgrade = this.minor === 1 && known.upgradeNamed && known.asked(ConnectionOption.UPGRADE)
+    head.acceptsTrailers = known.trailersAccepted
     this.reset()
     return head
   }
@@ -161,14 +154,7 @@ export class RequestParser {
     this.emptyLines = 0
     this.method = ''
     this.fieldCount = 0
-    this.seen = 0
-    this.contentLength = ABSENT
-    this.codings = 0
-    this.connection = 0
-    this.expectContinue = false
-    this.expectFailed = false
-    this.upgradeNamed = false
-    this.trailersAccepted = false
+    this.known.reset()
   }
 
   // The readers below end in one of three ways: `suspend` (need more), `fail`, or the state of what follows.
@@ -370,71 +356,25 @@ export class RequestParser {
   }
 
   private readKnownField(name: FieldName, bytes: Buffer, start: number, line: number): void {
-    const bit = 1 << name
-    const repeated = (this.seen & bit) !== 0
-    this.seen |= bit
-    const nameOffset = this.spans[line]!
-    const valueOffset = this.spans[line + 2]!
-    const value = start + valueOffset
-    const valueEnd = start + this.spans[line + 3]!
-    switch (name) {
-      case FieldName.HOST: {
-        if (repeated) return this.fail(E.DUPLICATE_HOST, nameOffset)
-        const fault = checkHost(bytes, value, valueEnd)
-        if (fault !== VALID) this.fail(E.INVALID_HOST, fault - start)
-        return
-      }
-      case FieldName.CONTENT_LENGTH:
-        if (repeated) return this.fail(E.DUPLICATE_CONTENT_LENGTH, nameOffset)
-        this.contentLength = parseContentLength(bytes, value, valueEnd)
-        if (this.contentLength < 0) this.fail(E.INVALID_CONTENT_LENGTH, valueOffset)
-        return
-      case FieldName.TRANSFER_ENCODING:
-        this.codings = addTransferCodings(bytes, value, valueEnd, this.codings)
-        if (this.codings === MALFORMED) this.fail(E.INVALID_TRANSFER_ENCODING, valueOffset)
-        return
-      case FieldName.CONNECTION:
-        this.connection = addConnectionOptions(bytes, value, valueEnd, this.connection)
-        if (this.connection === MALFORMED) this.fail(E.INVALID_CONNECTION, valueOffset)
-        return
-      case FieldName.EXPECT:
-        // Not ours in 1.0 (RFC 9110 §10.1.1). A second line is a second member, and no list of expectations can be met.
-        if (this.minor === 0) return
-        if (repeated || !isHundredContinue(bytes, value, valueEnd)) this.expectFailed = true
-        else this.expectContinue = true
-        return
-      case FieldName.UPGRADE:
-        if (value < valueEnd) this.upgradeNamed = true
-        return
-      case FieldName.TE:
-        if (this.minor === 1 && acceptsTrailers(bytes, value, valueEnd)) this.trailersAccepted = true
-        return
-      default:
-        if (repeated) this.fail(E.DUPLICATE_SINGLETON, nameOffset)
-    }
+    const spans = this.spans
+    const code = this.known.read(name, bytes, start + spans[line + 2]!, start + spans[line + 3]!, this.minor)
+    if (code !== 0) this.fail(code, this.known.fault === REPEATED ? spans[line]! : this.known.fault - start)
   }
 
   // The head is complete: what only the whole of it can tell. The order is part of the contract (see the top).
   private finish(length: number): void {
-    if (this.minor === 1 && !(this.seen & (1 << FieldName.HOST))) return this.fail(E.MISSING_HOST, length)
+    const { contentLength, codings, expectFailed, hasHost } = this.known
+    if (this.minor === 1 && !hasHost) return this.fail(E.MISSING_HOST, length)
 
-    const framing = decideFraming(this.minor, this.codings, this.contentLength, this.acceptBoth)
+    const framing = decideFraming(this.minor, codings, contentLength, this.acceptBoth)
     if (framing < 0) return this.fail(-framing as PeerErrorCode, length)
     this.framing = framing as Framing
-    if (framing === Framing.LENGTH && this.contentLength > this.maxBodySize) return this.fail(E.BODY_TOO_LARGE, length)
+    if (framing === Framing.LENGTH && contentLength > this.maxBodySize) return this.fail(E.BODY_TOO_LARGE, length)
 
-    if (this.expectFailed) return this.fail(E.EXPECTATION_FAILED, length)
+    if (expectFailed) return this.fail(E.EXPECTATION_FAILED, length)
     if (this.method === 'CONNECT') return this.fail(E.CONNECT_REFUSED, length)
     if (this.method === 'TRACE' && framing !== Framing.NONE) return this.fail(E.TRACE_WITH_CONTENT, length)
     this.suspend(COMPLETE, length)
-  }
-
-  // RFC 9112 §9.3: `close` wins, then 1.1 persists, then 1.0 only with keep-alive.
-  // §6.1: with both Transfer-Encoding and Content-Length the connection must not be used again.
-  private persists(): boolean {
-    if (this.connection & ConnectionOption.CLOSE) return false
-    if (this.framing === Framing.CHUNKED && this.contentLength !== ABSENT) return false
-    return this.minor === 1 || (this.connection & ConnectionOption.KEEP_ALIVE) !== 0
   }
 }
 

@@ -130,7 +130,7 @@ export function completeOptions(options: ServeOptions): Settings {
   }
   return {
     log: options.log ?? null,
-    environ: options.environ ?? null,
+    environ: options.environ === undefined ? null : { ...options.environ },
     maxSize: number('maxSize', options.maxSize ?? 1024, 1),
     maxHttpVersion: options.maxHttpVersion ?? 'HTTP/1.1',
     minimumChunkSize: number('minimumChunkSize', options.minimumChunkSize ?? 4096, 0),

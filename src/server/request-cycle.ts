@@ -20,6 +20,9 @@ import { nextRequestId } from './request-id.ts'
 /** Up to this size an array of pieces is answered at once; beyond it, piece by piece under back-pressure. */
 const AT_ONCE = 65536
 
+/** wsgi.errors: not the stream itself, which cannot be shown as JSON. */
+const ERRORS = { write: (text: string): boolean => process.stderr.write(text) }
+
 const WRITTEN: Promise<boolean> = Promise.resolve(true)
 const GONE: Promise<boolean> = Promise.resolve(false)
 
@@ -48,6 +51,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   private writeFunction: Write | null = null
   /** Resolvers of `write()` promises that wait for room. */
   private writers: ((more: boolean) => void)[] | null = null
+  private input: Input | null = null
   private over = false
   private id = ''
 
@@ -350,11 +354,11 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   }
 
   makeInput(): Input {
-    return new Input(this)
+    return (this.input = new Input(this))
   }
 
   errors(): { write(text: string): unknown } {
-    return process.stderr
+    return ERRORS
   }
 
   makeHooks(): PostHook[] {
@@ -444,6 +448,8 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   takeSocket(): Duplex {
     const { cycle } = this
     if (cycle.headSent || cycle.ended) throw new HeadersSent('the connection can only be taken over before the head of an answer')
+    // A line reader may hold bytes that it has looked at and not handed out.
+    this.input?.giveBack()
     return cycle.connection.takeOver(cycle)
   }
 

@@ -77,7 +77,8 @@ chunked('exactly CRLF behind the data', () => {
 
 chunked('extensions are checked and ignored', () => {
   for (const ext of [
-    ';foo', ';foo=bar', ';a;b;c=d', ';a="b;c\\"d";e', ' ; a = b', '\t;\ta\t=\t"x"\t;b', ';a=""', ';a="\xe9\t \\\\\\\x80"', ';!#$%=~', ';a=b ;c', ';a ;b'
+    ';foo', ';foo=bar', ';a;b;c=d', ';a="b;c\\"d";e', ' ; a = b', '\t;\ta\t=\t"x"\t;b', ';a=""', ';a="\xe9\t \\\\\\\x80"', ';!#$%=~', ';a=b ;c', ';a  ;b',
+    ';a \t = \t b'
   ]) decoded(`5${ext}\r\nhello\r\n0${ext}\r\n\r\n`, HELLO)
 })
 

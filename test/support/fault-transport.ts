@@ -71,7 +71,7 @@ export class FaultTransport implements Transport {
     return this
   }
 
-  /** The peer is gone. Seen at the next read; if reading is paused, at the next write. */
+  /** The peer is gone. Seen at the next read or write, whichever comes first. */
   lose(code: string = 'ECONNRESET'): this {
     this.arrivals.push({ lost: code })
     return this
@@ -217,11 +217,10 @@ export class FaultTransport implements Transport {
     this.bothEnded()
   }
 
-  /** Memory of what was pending is left to the collector, as the kernel may still be reading it. */
+  /** Memory of what was pending is left to the collector, as the kernel may still be reading it. `pendingBytes` stays: they never reached the kernel. */
   private dropPending(): void {
     for (const sending of this.sending) for (const memory of sending.memory) if (memory !== null) forgetBuffer()
     this.sending.length = 0
-    this.pendingBytes = 0
   }
 
   // ── The contract ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -257,9 +256,10 @@ export class FaultTransport implements Transport {
       for (const one of memory) if (one !== null) giveBackBuffer(one)
       return
     }
-    const gone = this.arrivals.find(arrival => typeof arrival === 'object' && 'lost' in arrival)
-    if (this.writesUntilFailure-- <= 0 || (gone !== undefined && this.paused)) {
+    const gone = this.arrivals.some(arrival => typeof arrival === 'object' && 'lost' in arrival)
+    if (this.writesUntilFailure-- <= 0 || gone) {
       for (const one of memory) if (one !== null) giveBackBuffer(one)
+      this.pendingBytes += copy.length
       this.later.push(() => this.lost(this.failWith))
       return
     }
@@ -358,7 +358,9 @@ export function loopTurn(): Promise<void> {
 /** Turns the crank of every transport until nothing happens any more. Time stands still. */
 export async function settle(...transports: FaultTransport[]): Promise<void> {
   for (let quiet = 0; quiet < 3; quiet++) {
+    const before = transports.reduce((sum, transport) => sum + transport.writes, 0)
     for (const transport of transports) if (transport.turn()) quiet = -1
     await loopTurn()
+    if (transports.reduce((sum, transport) => sum + transport.writes, 0) !== before) quiet = -1
   }
 }

@@ -244,6 +244,10 @@ export function readAnswers(wire: string, methods: readonly string[], ended: boo
   return answers('')
 }
 
+/** Rejections that nobody handled since the last scene opened. */
+const unseen: string[] = []
+process.on('unhandledRejection', reason => unseen.push(`unhandled rejection: ${String(reason)}`))
+
 export class Scene {
   readonly clock: FakeClock
   readonly server: Server
@@ -260,7 +264,6 @@ export class Scene {
   private refusals = 0
   private readonly lentBefore: number
   private closing: Promise<void> | null = null
-  private readonly unseen = (reason: unknown): void => void this.internal.push(`unhandled rejection: ${String(reason)}`)
 
   private constructor(server: Server, clock: FakeClock, lentBefore: number) {
     this.server = server
@@ -293,7 +296,7 @@ export class Scene {
 
   private watch(): void {
     setInternalErrorHook(error => this.internal.push(String((error as Error).stack ?? error)))
-    process.on('unhandledRejection', this.unseen)
+    unseen.length = 0
     const { server } = this
     const records = new Map<Cycle, CycleRecord>()
     const record = (cycle: Cycle): CycleRecord => {
@@ -382,14 +385,13 @@ export class Scene {
     for (const transport of this.transports) transport.duplex?.destroy()
     await this.pass(40_000)
     await within(PATIENCE, this.closing!, 'the drain')
-    process.removeListener('unhandledRejection', this.unseen)
     const problems = this.problems()
     assert.equal(problems, [])
   }
 
   /** Everything that is not as it must be after a run. */
   private problems(): string[] {
-    const found = this.internal.map(error => `internal error: ${error}`)
+    const found = [...this.internal.map(error => `internal error: ${error}`), ...unseen]
     const say = (what: string): void => void found.push(what)
     for (const { cycle, ends, outcome, callbacksAfterEnd } of this.cycles) {
       const name = `${cycle.head.method} ${cycle.head.target}`
