@@ -16,6 +16,7 @@ import { reportInternalError } from './read-slab.ts'
 import { StreamTransport } from './stream-transport.ts'
 import type { Transport } from './transport.ts'
 
+/** What connections stand on: `stream` is Node's public API, `handle` libuv's handle (faster, on tested platforms), `auto` the best available. */
 export type TransportChoice = 'auto' | 'stream' | 'handle'
 
 export interface AcceptorOwner {

@@ -470,9 +470,9 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     if (engine.keepalive === 0 || engine.crowded) return false
     const more = this.stash !== null || (this.rest !== null && this.restStart < this.restEnd)
     if ((engine.draining || this.peerEnded) && !more) return false
-    if (this.incoming === null) return true
     // RFC 9110 §10.1.1: after a final answer without a 100 nobody knows whether the content will come.
-    if (cycle.head.expectContinue && !cycle.continued) return false
+    if (cycle.content !== null && cycle.head.expectContinue && !cycle.continued) return false
+    if (this.incoming === null) return true
     return this.incoming.announcedRest <= engine.limits.maxDrain
   }
 
@@ -702,7 +702,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   onTick(now: number): void {
     if (this.transport.pendingBytes > 0 && this.sendingTooSlow()) {
-      this.engine.counters.deadline('send')
+      this.engine.expired('send', this)
       this.cut('the peer takes the answer too slowly')
     } else if (this.state === RESPONDING) {
       this.checkCycle(this.cycle!, now)
@@ -713,23 +713,23 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   /** The state's own wait is over. */
   private waitEnded(): void {
-    const { counters } = this.engine
+    const { engine } = this
     switch (this.state) {
       case NEW:
-        counters.deadline('firstByte')
+        engine.expired('firstByte', this)
         this.destroy()
         return
       case READING:
-        counters.deadline('head')
+        engine.expired('head', this)
         this.refuse(PeerErrorCode.HEAD_TIMEOUT, -1)
         return
       case IDLE:
         if (this.stash !== null) return
-        counters.deadline('keepalive')
+        engine.expired('keepalive', this)
         this.destroyOrLinger()
         return
       case LINGERING:
-        counters.deadline('linger')
+        engine.expired('linger', this)
         this.destroy()
         return
       default:
@@ -737,16 +737,17 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   }
 
   private checkCycle(cycle: Cycle, now: number): void {
-    const { timeouts, counters } = this.engine
+    const { engine } = this
+    const { timeouts } = engine
     const age = now - cycle.startedAt - TICK
     if (this.incoming !== null && this.contentTooSlow(cycle, this.incoming)) {
-      counters.deadline('body')
+      engine.expired('body', this)
       this.refuse(PeerErrorCode.BODY_TIMEOUT, -1)
     } else if (age >= timeouts.request) {
-      counters.deadline('request')
+      engine.expired('request', this)
       this.refuse(PeerErrorCode.REQUEST_TIMEOUT, -1)
     } else if (age >= timeouts.handler && !cycle.headSent) {
-      counters.deadline('handler')
+      engine.expired('handler', this)
       this.refuse(PeerErrorCode.HANDLER_TIMEOUT, -1)
     }
   }

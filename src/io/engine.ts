@@ -4,7 +4,7 @@ import { AsyncResource } from 'node:async_hooks'
 import { RequestParser } from '../parser/request-parser.ts'
 import type { Limits, Timeouts } from '../parser/limits.ts'
 import type { Clock } from './clock.ts'
-import { Counters } from './counters.ts'
+import { Counters, type DeadlineName } from './counters.ts'
 import { Connection, type ConnectionState } from './connection.ts'
 import type { Cycle } from './cycle.ts'
 import { DateCache } from './date-cache.ts'
@@ -33,6 +33,8 @@ export interface CycleHandler {
   onHead(cycle: Cycle): void
   /** A peer error. `onCycleEnd` follows when there is a cycle, else `onRefusalEnd`. */
   onPeerError(event: PeerErrorEvent): void
+  /** A deadline ends a connection or refuses its request. */
+  onDeadline(name: DeadlineName, connection: Connection): void
   /** A connection begins to be served; it is over. */
   onOpen(connection: Connection): void
   onClose(connection: Connection): void
@@ -163,6 +165,12 @@ export class Engine {
   /** Connections waiting for a place. */
   get waiting(): number {
     return this.parked.size
+  }
+
+  /** By a connection: a deadline has passed. */
+  expired(name: DeadlineName, connection: Connection): void {
+    this.counters.deadline(name)
+    this.handler.onDeadline(name, connection)
   }
 
   /** How many connections are in each state. */

@@ -6,6 +6,7 @@ import { type AddressInfo, type ListenOptions as NodeListenOptions, type Server,
 import * as tls from 'node:tls'
 import type { Address } from './transport.ts'
 
+/** Where to listen: a port, a unix socket path or an inherited descriptor. */
 export interface ListenOptions {
   /** 0: any free port. */
   port?: number
@@ -94,6 +95,7 @@ class Intake {
   }
 }
 
+/** A bound, listening socket: made by `listen`, given to `serve`. */
 export class Listener {
   /** TLS settings, files read; null for plain connections and for a tls.Server of the caller's own. */
   readonly tls: TlsListenOptions | null

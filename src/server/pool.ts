@@ -2,6 +2,7 @@
 import { UsageError } from '../io/errors.ts'
 import type { ConnectionPool } from './options.ts'
 
+/** A pool for `customPool`: at most `size` connections run at once, the others wait unread. Several servers may share one. */
 export class Pool implements ConnectionPool {
   /** How many tasks run at once. */
   readonly size: number

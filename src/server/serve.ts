@@ -5,6 +5,7 @@ import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
 import { Acceptor } from '../io/acceptor.ts'
 import type { Connection, ConnectionState } from '../io/connection.ts'
+import type { DeadlineName } from '../io/counters.ts'
 import type { Cycle } from '../io/cycle.ts'
 import { Engine, type PeerErrorEvent } from '../io/engine.ts'
 import { fromServer, type Listener } from '../io/listener.ts'
@@ -249,6 +250,13 @@ export class Server {
   }
 
   // ── From the engine ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @internal */
+  onDeadline(name: DeadlineName, connection: Connection): void {
+    if (!this.log.wantsDebug || name === 'linger') return
+    const peer = connection.transport.peerAddress()
+    this.log.debug(`(${process.pid}) timed out ${peer.address}:${peer.port} (${name})`)
+  }
 
   /** @internal */
   onOpen(connection: Connection): void {

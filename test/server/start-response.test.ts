@@ -1,7 +1,7 @@
 // startResponse and write: what may be said when, what may not go on the wire, and what an application's failure looks like from outside.
 import * as assert from 'uvu/assert'
 import type { Application, Headers, Status, Write } from '../../src/server/application.ts'
-import { type Harness, answering, deferred, get, onEveryTransport, post, turns, until } from '../support/harness.ts'
+import { type Harness, answering, deferred, get, onEveryTransport, post, stable, turns, until } from '../support/harness.ts'
 
 /** The code of what `call` throws. */
 function thrown(call: () => unknown): string {
@@ -272,11 +272,9 @@ onEveryTransport('write()', (h, test) => {
     const client = await h.connect()
     client.pause()
     await client.send(get())
-    await until(() => results.length > 2, 'some pieces accepted')
-    await turns(30)
-    const blocked = results.length
-    await turns(30)
-    assert.is(results.length, blocked, 'a full connection keeps write() waiting')
+    // A full connection keeps write() waiting: the number of pieces taken stands still, at what the kernel holds.
+    const taken = await stable(() => results.length)
+    assert.ok(taken > 0 && taken < 1000, `${taken} pieces taken`)
     client.resetNow()
     await done.promise
     assert.equal(results.slice(-4), [true, false, false, false])
@@ -470,7 +468,7 @@ onEveryTransport('the end of an iterable', (h, test) => {
     })
   }
 
-  test('the close() of an array subclass and of a Readable', async () => {
+  test('the close() of an array', async () => {
     let closed = 0
     const { answer } = await ask(h, (_environ, startResponse) => {
       startResponse(200)

@@ -213,6 +213,19 @@ export async function until(condition: () => boolean, what: string): Promise<voi
   }
 }
 
+/** Turn after turn until a number has not changed for `quiet` of them: a connection that is full stays so. */
+export async function stable(value: () => number, quiet = 60): Promise<number> {
+  const start = performance.now()
+  let last = value()
+  for (let unchanged = 0; unchanged < quiet; unchanged++) {
+    await new Promise(resolve => setImmediate(resolve))
+    if (value() !== last) unchanged = 0
+    last = value()
+    if (performance.now() - start > WAIT) throw new Error(`still changing after ${WAIT} ms: ${last}`)
+  }
+  return last
+}
+
 /** A promise and what settles it. */
 export function deferred<T = void>(): { promise: Promise<T>; resolve(value: T): void; reject(error: unknown): void } {
   let resolve!: (value: T) => void
