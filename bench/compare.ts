@@ -1,5 +1,5 @@
-// npm run bench:compare REV [-- --work hello,pipelined --rounds 10 --seconds 2]
-// Two builds of Wirelet against each other in interleaved rounds: REV (from git) and the working tree as it is now.
+// npm run bench:compare REV [REV2] [-- --work hello,pipelined --rounds 10 --seconds 2]
+// Two builds of Wirelet against each other in interleaved rounds: REV (from git) and REV2, without it the working tree as it is now.
 import { execFileSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,7 +13,7 @@ import { accessLogFile, checkAnswers, interleave, measure, warmUp, type Driven, 
 import { pairedRatio, ROUNDS_FOR_A_VERDICT, spread, verdict } from './support/statistics.ts'
 import { works, type Work } from './support/works.ts'
 
-const USAGE = `usage: npm run bench:compare REV [-- --work hello,pipelined] [--rounds 10] [--seconds 2] [--transport auto|stream|handle]`
+const USAGE = `usage: npm run bench:compare REV [REV2] [-- --work hello,pipelined] [--rounds 10] [--seconds 2] [--transport auto|stream|handle]`
 
 function say(text: string): void {
   process.stderr.write(`${text}\n`)
@@ -25,14 +25,20 @@ endWithUs(() => rmSync(folder, { recursive: true, force: true }))
 /** Builds the sources in `from` into `to`. */
 async function build(from: string, to: string): Promise<void> {
   const tsc = join(from, 'node_modules', 'typescript', 'bin', 'tsc')
-  await run([process.execPath, tsc, '-p', join(from, 'tsconfig.json'), '--outDir', to], { cwd: from })
+  try {
+    await run([process.execPath, tsc, '-p', join(from, 'tsconfig.json'), '--outDir', to], { cwd: from })
+  } catch (error) {
+    // tsc emits all the same: a tree in the middle of a change can be measured.
+    if (!existsSync(join(to, 'index.js'))) throw error
+    say(`it has type errors: ${(error as Error).message.split('\n')[1] ?? ''}`)
+  }
   // The compiled files are ES modules because the package.json beside them says so.
   cpSync(join(from, 'package.json'), join(to, 'package.json'))
 }
 
 /** The revision's files, through `git archive`: unlike a worktree it leaves nothing behind in .git, however we end. */
 async function checkOut(revision: string): Promise<string> {
-  const source = join(folder, 'source')
+  const source = join(folder, `source-${revision}`)
   mkdirSync(source)
   const archive = execFileSync('git', ['archive', '--format=tar', revision], { cwd: ROOT, maxBuffer: 1 << 28 })
   execFileSync('tar', ['-x', '-C', source], { input: archive })
@@ -77,11 +83,11 @@ async function compare(work: Work, builds: ReadonlyMap<string, string>, transpor
     const [before, after] = [...samples.values()] as [Sample[], Sample[]]
     const ratio = pairedRatio(after.map(s => s.value), before.map(s => s.value))
     const word = verdict(ratio, rounds, work.better)
-    const judged = word !== '' ? `: the tree is ${word}` : rounds < ROUNDS_FOR_A_VERDICT ? ` (${ROUNDS_FOR_A_VERDICT} rounds or more give a verdict)` : ': no difference shown'
+    const judged = word !== '' ? `: ${driven[1]!.name} is ${word}` : rounds < ROUNDS_FOR_A_VERDICT ? ` (${ROUNDS_FOR_A_VERDICT} rounds or more give a verdict)` : ': no difference shown'
     process.stdout.write(`${[
       `${work.name}: ${work.title}`,
       ...[...samples].map(([build, list]) => row(build, list, work.unit)),
-      `  tree / ${driven[0]!.name}: ${ratio.ratio.toFixed(3)}, 95 % interval ${ratio.low.toFixed(3)}–${ratio.high.toFixed(3)}${judged}`
+      `  ${driven[1]!.name} / ${driven[0]!.name}: ${ratio.ratio.toFixed(3)}, 95 % interval ${ratio.low.toFixed(3)}–${ratio.high.toFixed(3)}${judged}`
     ].join('\n')}\n\n`)
   } finally {
     for (const server of servers) await server.stop()
@@ -98,19 +104,24 @@ async function main(): Promise<void> {
       transport: { type: 'string', default: 'auto' }
     }
   })
-  const [revision] = positionals
-  if (revision === undefined || positionals.length > 1) throw new Error(USAGE)
+  if (positionals.length < 1 || positionals.length > 2) throw new Error(USAGE)
   const all = works(accessLogFile())
   const chosen = values.work.split(',').map(name => all.find(work => work.name === name) ?? fail(`no such work: ${name} (have: ${all.map(work => work.name).join(', ')})`))
   const rounds = positive('rounds', values.rounds)
   const seconds = positive('seconds', values.seconds)
-  const commit = execFileSync('git', ['rev-parse', '--short', `${revision}^{commit}`], { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim()
-
-  say(`building ${commit}`)
-  await build(await checkOut(commit), join(folder, 'revision'))
-  say('building the tree')
-  await build(ROOT, join(folder, 'tree'))
-  const builds = new Map([[commit, join(folder, 'revision')], ['tree', join(folder, 'tree')]])
+  const builds = new Map<string, string>()
+  for (const revision of positionals) {
+    const commit = execFileSync('git', ['rev-parse', '--short', `${revision}^{commit}`], { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim()
+    say(`building ${commit}`)
+    builds.set(commit, join(folder, commit))
+    await build(await checkOut(commit), join(folder, commit))
+  }
+  if (positionals.length === 1) {
+    say('building the tree')
+    builds.set('tree', join(folder, 'tree'))
+    await build(ROOT, join(folder, 'tree'))
+  }
+  if (builds.size < 2) throw new Error('both are the same revision')
   process.stdout.write(`${machineLine()}; load: ${tool}; ${pinned ? 'server and load on cores of their own' : 'nothing pinned'}; ${rounds} rounds of ${seconds} s\n\n`)
   for (const work of chosen) await compare(work, builds, values.transport, rounds, seconds)
 }

@@ -24,7 +24,8 @@ const SEEDS = [
   GET,
   'GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nHEAD /2 HTTP/1.0\r\nHost: x\r\n\r\n',
   'POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhelloGET /next HTTP/1.1\r\nHost: x\r\n\r\n',
-  'POST / HTTP/1.1\r\nHost: [2001:db8::1]:80\r\nTransfer-Encoding: chunked\r\nTE: trailers, x;q="\\"a,b"\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n',
+  'POST / HTTP/1.1\r\nHost: [2001:db8::1]:80\r\nTransfer-Encoding: chunked\r\nTE: trailers, x;q="\\"a,b"\r\n\r\n' +
+    '5\r\nhello\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n',
   'PUT /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b ; c="d\\"e"\r\nhello\r\nA\r\n0123456789\r\n0;z\r\nX-Sum: 1\r\nY:\t 2 \r\n\r\n',
   '\r\n\r\nGET http://u.example:8080/p?q HTTP/1.1\r\nHost: [::ffff:1.2.3.4]\r\nUpgrade: websocket\r\nConnection: Upgrade, x\r\n\r\n',
   'OPTIONS * HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nRange: bytes=0-\r\nIf-Modified-Since: now\r\n\r\n',
@@ -39,7 +40,8 @@ const DICTIONARY = [
   'HTTP/1.1', 'HTTP/1.0', 'HTTP/1.2', 'HTTP/2.0', 'http://', 'https://x', 'Host: x\r\n', 'Host:', 'Content-Length: 5\r\n', 'Content-Length: 0\r\n',
   'Transfer-Encoding: chunked\r\n', 'Transfer-Encoding: gzip, chunked\r\n', 'Transfer-Encoding: identity\r\n', 'chunked', 'identity', 'gzip',
   'Connection: close\r\n', 'Connection: keep-alive\r\n', 'close', 'keep-alive', 'upgrade', 'Upgrade: a\r\n', 'Expect: 100-continue\r\n', '100-continue',
-  'TE: trailers\r\n', 'Content-Type: a\r\n', 'Authorization: b\r\n', ' folded\r\n', '0\r\n\r\n', '5\r\nhello\r\n', '1;a=b\r\nx\r\n', ';a="b"', ';a', '0\r\nX: y\r\n\r\n',
+  'TE: trailers\r\n', 'Content-Type: a\r\n', 'Authorization: b\r\n', ' folded\r\n', '0\r\n\r\n', '5\r\nhello\r\n', '1;a=b\r\nx\r\n',
+  ';a="b"', ';a', '0\r\nX: y\r\n\r\n',
   'content-LENGTH', 'transfer-ENCODING', 'Content_Length: 5\r\n', GET
 ]
 

@@ -22,6 +22,8 @@ export type TransportChoice = 'auto' | 'stream' | 'handle'
 export interface AcceptorOwner {
   onTransport(transport: Transport): void
   onListenerError(error: Error): void
+  /** The listener's owner closed it. */
+  onListenerClosed(): void
   /** A TLS handshake that came to nothing, for whatever reason but `destroyHandshakes`. */
   onHandshakeFailed(code: string): void
 }
@@ -150,6 +152,11 @@ export class Acceptor {
       transport.destroy()
       reportInternalError(error)
     }
+  }
+
+  /** @internal From the listener. */
+  listenerClosed(): void {
+    this.owner.onListenerClosed()
   }
 
   private readonly handshakeFailed = (error: NodeJS.ErrnoException): void => {

@@ -186,12 +186,14 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   private interpret(bytes: Buffer, start: number, end: number): void {
     let pos = start
+    // Once a drain has begun, what arrives behind a request that is being answered is not interpreted (design §3).
+    const last = this.engine.draining && bytes !== this.owned ? this.cycle : null
     this.interpreting = true
     for (;;) {
       if (this.state === RESPONDING) {
         if (this.incoming !== null && pos < end) pos = this.readContent(bytes, pos, end)
         if (this.state !== RESPONDING) continue
-        if (pos < end) this.stashRest(bytes, pos, end)
+        if (pos < end && (last === null || this.cycle !== last)) this.stashRest(bytes, pos, end)
         break
       }
       if (this.state === LINGERING) {
@@ -338,7 +340,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   /** May the next request of this connection begin now? If not, something that calls `proceed` has been arranged. */
   private mayStart(): boolean {
-    if (this.pendingHooks >= MAX_PENDING_HOOKS) return false
+    if (this.pendingHooks >= MAX_PENDING_HOOKS || this.transport.failed) return false
     if (this.turnCycles >= TURN_CYCLES || this.turnBytes + this.out.bytes >= TURN_BYTES) {
       this.yieldTurn()
       return false
@@ -598,7 +600,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   private closed(reason: string): void {
     if (this.state === CLOSED) return
-    const complete = this.state === LINGERING && this.finSent && this.out.bytes === 0 && this.transport.pendingBytes === 0
+    const complete = this.out.bytes === 0 && this.transport.pendingBytes === 0
     this.state = CLOSED
     this.stash = null
     this.dropHead()
@@ -609,9 +611,11 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       this.incoming = null
       const wasEnded = cycle.ended
       cycle.ended = true
-      if (cycle.reason === '') cycle.reason = reason
       cycle.content?.fail(-1)
-      if (!wasEnded) cycle.owner?.onAborted(reason)
+      if (!wasEnded) {
+        cycle.reason ||= reason
+        cycle.owner?.onAborted(reason)
+      }
       this.addEnded(cycle)
     }
     if (!complete) for (let ended = this.firstEnded; ended !== null; ended = ended.nextEnded) if (ended.reason === '') ended.reason = reason

@@ -52,6 +52,10 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
     this.unix = unix
   }
 
+  get failed(): boolean {
+    return this.dead
+  }
+
   start(owner: TransportOwner): void {
     if (this.dead) return
     this.owner = owner
@@ -73,7 +77,7 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
       return
     }
     if (memory !== null) giveBackBuffer(memory)
-    if (status !== WRITTEN) this.failLater(errorName(status))
+    if (status !== WRITTEN) this.lost(bytes.length, status)
   }
 
   writeMany(bytes: Uint8Array[], memory: (Buffer | null)[]): void {
@@ -89,7 +93,7 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
       return
     }
     release(memory, true)
-    if (status !== WRITTEN) this.failLater(errorName(status))
+    if (status !== WRITTEN) this.lost(length, status)
   }
 
   untakenBytes(): number {
@@ -181,8 +185,8 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
   /** @internal */
   writeCompleted(request: WriteRequest, status: number): void {
     release(request.memory, status === 0)
-    this.pendingBytes -= request.size
-    if (status !== 0) {
+    if (status === 0) this.pendingBytes -= request.size
+    else {
       if (this.successor !== null && status !== UV_ECANCELED) this.successor.writeFailed(status)
       if (!this.dead) this.fail(errorName(status))
       return
@@ -229,6 +233,12 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
   private fail(failure: string): void {
     this.close()
     this.deliver(failure)
+  }
+
+  /** A write failed at once. What will never reach the kernel stays pending, so that nobody takes it for sent. */
+  private lost(length: number, status: number): void {
+    this.pendingBytes += length
+    this.failLater(errorName(status))
   }
 
   /** The same, seen from inside a call of the owner, who hears of it afterwards. */

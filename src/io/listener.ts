@@ -42,6 +42,8 @@ const MAX_TIMER = 2 ** 31 - 1
 export interface Taker {
   take(socket: Socket): void
   listenerFailed(error: Error): void
+  /** Its owner closed it: whoever serves it comes to an end. */
+  listenerClosed(): void
 }
 
 /** Between the net.Server and whoever serves it; shared by a listener and the one that `wrapTls` made of it. */
@@ -73,6 +75,13 @@ class Intake {
   release(): void {
     this.taker = null
     this.refusing = true
+  }
+
+  /** The listener's owner closed it. */
+  closed(): void {
+    const { taker } = this
+    this.release()
+    taker?.listenerClosed()
   }
 
   dropEarly(): void {
@@ -138,7 +147,7 @@ export class Listener {
   /** Stop listening. Connections already accepted are whoever serves them's; those that nobody had taken yet are closed. */
   close(): Promise<void> {
     this.intake.dropEarly()
-    this.intake.release()
+    this.intake.closed()
     return new Promise(resolve => {
       // Its callback would wait for the last connection. The socket is closed, and a unix path unlinked, when close() returns.
       if (this.server.listening) this.server.close()

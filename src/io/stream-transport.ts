@@ -82,6 +82,10 @@ export class StreamTransport implements Transport {
     stream.on('close', onClose)
   }
 
+  get failed(): boolean {
+    return this.dead
+  }
+
   start(owner: TransportOwner): void {
     if (this.dead && this.failure === null) return
     this.owner = owner
@@ -199,6 +203,12 @@ export class StreamTransport implements Transport {
   /** @internal An 'end' event. */
   ended(): void {
     if (this.sawEnd) return
+    // When a write below TLS has met the reset first, Node (20 to 26) loses the write's callback and tells of an end. The peer's address is gone then
+    // (as it is after two FINs, hence the last condition).
+    if (this.raw !== null && !this.unix && this.raw.remoteAddress === undefined && !this.stream.writableFinished) {
+      this.lost('ECONNRESET')
+      return
+    }
     this.sawEnd = true
     try {
       this.owner.onEnd()
@@ -377,7 +387,8 @@ export class StreamTransport implements Transport {
     this.views.length = 0
     memories.length = 0
     this.first = this.next = this.offset = 0
-    this.pendingBytes = this.batchBytes = this.batchWrites = this.staleCallbacks = 0
+    // `pendingBytes` stays: what will never reach the kernel must not look sent.
+    this.batchBytes = this.batchWrites = this.staleCallbacks = 0
   }
 
   private endStream(): void {

@@ -29,6 +29,8 @@ export interface Transport {
   readonly secure: boolean
   /** Bytes given to `write` whose memory is still in use: 0 when everything reached the kernel. */
   readonly pendingBytes: number
+  /** Nothing written from here on arrives: failed, closed or handed over. `onClosed` may be still to come. */
+  readonly failed: boolean
   /** Begin to read. Before it nothing is read from the peer: a parked connection costs nothing more. */
   start(owner: TransportOwner): void
   /** Send `bytes`. `memory` is the pooled buffer that they are a view of (given back when the kernel has them), or null when they are nobody's to reuse.

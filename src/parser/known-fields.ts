@@ -13,7 +13,7 @@ const E = PeerErrorCode
 export const REPEATED = -1
 
 export class KnownFields {
-  contentLength = ABSENT
+  contentLength: number = ABSENT
   /** Bits of Codings, of all Transfer-Encoding lines. */
   codings = 0
   /** Bits of ConnectionOption, of all Connection lines. */

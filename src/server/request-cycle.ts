@@ -271,7 +271,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   }
 
   private log(message: string): void {
-    this.server.logError(`${message} (${this.head.method} ${JSON.stringify(this.head.target.slice(0, 256))})`)
+    this.server.logError(`${this.head.method} ${JSON.stringify(this.head.target.slice(0, 256))}: ${message}`)
   }
 
   private logFailure(what: string, error: unknown): void {

@@ -244,6 +244,11 @@ export class Server {
   }
 
   /** @internal */
+  onListenerClosed(): void {
+    void this.close()
+  }
+
+  /** @internal */
   onHandshakeFailed(code: string): void {
     if (code === 'ERR_TLS_HANDSHAKE_TIMEOUT') this.engine.counters.deadline('handshake')
     this.log.debug(`(${process.pid}) TLS handshake failed: ${code}`)

@@ -24,6 +24,7 @@ class Log {
     this.transports.push(transport)
     this.wake()
   }
+  onListenerClosed(): void {}
   onListenerError(error: Error): void {
     this.errors.push(error.message)
     this.wake()

@@ -38,7 +38,7 @@ const CASES: [name: string, build: (over: number) => string, status: number, cod
   ['maxBodySize, announced', over => `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${50 + over}\r\n\r\n${'x'.repeat(50 + over)}`, 413, 'HPE_BODY_TOO_LARGE'],
   ['maxBodySize, chunked', over => chunked(`19\r\n${'x'.repeat(25)}\r\n${(25 + over).toString(16)}\r\n${'x'.repeat(25 + over)}\r\n0\r\n\r\n`), 413, 'HPE_BODY_TOO_LARGE'],
   ['chunk-size digits', over => chunked(`${'0'.repeat(15 + over)}1\r\nx\r\n0\r\n\r\n`), 400, 'HPE_INVALID_CHUNK_SIZE'],
-  ['maxTrailers', over => chunked(`0\r\n${field('T', 56 + over)}\r\n\r\n`), 431, 'HPE_TRAILERS_TOO_LONG']
+  ['maxTrailers', over => chunked(`0\r\n${field('T', 58 + over)}\r\n\r\n`), 431, 'HPE_TRAILERS_TOO_LONG']
 ]
 
 onEveryTransport('limits', (h, test) => {

@@ -32,7 +32,7 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
 
 /** The next connection that a taker of `listener` gets. */
 function nextSocket(listener: Listener): Promise<net.Socket> {
-  return within(PATIENCE, new Promise(resolve => listener.attach({ take: resolve, listenerFailed() {} })), 'a connection')
+  return within(PATIENCE, new Promise(resolve => listener.attach({ take: resolve, listenerClosed() {}, listenerFailed() {} })), 'a connection')
 }
 
 /** Connected, and accepted by Node. */
@@ -161,14 +161,14 @@ test('more than 1024 early connections are closed at accept', async () => {
     [1024, 1025]
   )
   const taken: net.Socket[] = []
-  listener.attach({ take: socket => taken.push(socket), listenerFailed() {} })
+  listener.attach({ take: socket => taken.push(socket), listenerClosed() {}, listenerFailed() {} })
   assert.is(taken.length, 1024)
   assert.is(taken[0], sockets[0])
 })
 
 test('one server at a time; released, it closes what comes', async () => {
   const listener = await opened(0)
-  const taker = { take() {}, listenerFailed() {} }
+  const taker = { take() {}, listenerClosed() {}, listenerFailed() {} }
   listener.attach(taker)
   assert.throws(() => listener.attach(taker), /served already/)
   listener.release()
@@ -215,7 +215,7 @@ test("errors of the listening socket go to whoever serves, early ones too", asyn
   const listener = await opened(0)
   const errors: string[] = []
   listener.server.emit('error', new Error('early'))
-  listener.attach({ take() {}, listenerFailed: error => errors.push(error.message) })
+  listener.attach({ take() {}, listenerClosed() {}, listenerFailed: error => errors.push(error.message) })
   listener.server.emit('error', new Error('late'))
   assert.equal(errors, ['early', 'late'])
 })

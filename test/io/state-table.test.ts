@@ -334,7 +334,8 @@ row('responding, pipelined requests waiting', {
     await at.scene.settle()
   }
 }, {
-  'reset': ['open', { then: end, be: `lost; ${BROKEN}` }],
+  // Reading is paused: the reset shows at the next write, and all three answers are in it.
+  'reset': ['open', { then: end, be: `lost; ${BROKEN}; ${BROKEN}; ${BROKEN}` }],
   'drain begins': ['open', { then: end, be: '200; 200; 200 close; half-closed; completed; completed; completed' }],
   'drain begins, then more bytes': [
     'open',
@@ -645,6 +646,7 @@ row('drain begun, responding', {
   'failed write': `lost; ${BROKEN}`,
   'deadline': 'reset; aborted; incomplete (the server is shutting down)',
   'application ends': '200 close; half-closed; completed',
+  // "What is complete in the buffer when a drain starts is answered; later input is discarded."
   'more bytes': ['open', { then: end, be: '200 close; half-closed; completed' }]
 })
 

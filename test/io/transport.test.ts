@@ -129,7 +129,7 @@ async function connection(kind: Kind): Promise<Connection> {
   const plain = await listen(kind.over === 'unix' ? socketPath() : 0)
   const listener = kind.over === 'tls' ? wrapTls(plain, certificate()) : plain
   const accepted = new Promise<Transport>((resolve, reject) => {
-    const acceptor = new Acceptor(listener, kind.choice, 1000, { onTransport: resolve, onListenerError: reject, onHandshakeFailed() {} })
+    const acceptor = new Acceptor(listener, kind.choice, 1000, { onTransport: resolve, onListenerClosed() {}, onListenerError: reject, onHandshakeFailed() {} })
     acceptor.start()
   })
   const raw = await connectTo(listener.path ?? listener.address().port)

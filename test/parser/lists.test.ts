@@ -42,7 +42,10 @@ lists('TE: trailers as a member of its own', () => {
   for (const input of ['trailers', 'Trailers', 'gzip;q=0.5, trailers', ', trailers ,', 'x;a="\\",", trailers', 'x;a="b" , trailers']) {
     assert.is(over(acceptsTrailers, input), true, input)
   }
-  for (const input of ['', 'trailer', 'trailersx', 'trailers;q=1', 'x trailers', 'x;a=", trailers,"', 'x;a=", trailers', 'x;a="\\", trailers', 'chunked', '"trailers"']) {
+  for (const input of [
+    '', 'trailer', 'trailersx', 'trailers;q=1', 'x trailers', 'x;a=", trailers,"', 'x;a=", trailers', 'x;a="\\", trailers',
+    'chunked', '"trailers"'
+  ]) {
     assert.is(over(acceptsTrailers, input), false, input)
   }
 })

@@ -64,7 +64,9 @@ for (const [name, head] of SHAPES) {
 }
 
 work('chunked content octet by octet: each octet costs the same', () => {
-  for (const content of ['1\r\nx\r\n'.repeat(8000), `1;${'a'.repeat(16000)}\r\nx\r\n`, '1;a="b"\r\nx\r\n'.repeat(1000), `5000\r\n${'x'.repeat(0x5000)}\r\n`]) {
+  for (const content of [
+    '1\r\nx\r\n'.repeat(8000), `1;${'a'.repeat(16000)}\r\nx\r\n`, '1;a="b"\r\nx\r\n'.repeat(1000), `5000\r\n${'x'.repeat(0x5000)}\r\n`
+  ]) {
     const input = `${content}0\r\n${'A: b\r\n'.repeat(100)}\r\n`
     const counting = new CountingBuffer(input)
     const decoder = new ChunkedDecoder(DEFAULT_LIMITS)

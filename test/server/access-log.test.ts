@@ -30,7 +30,7 @@ function head(text: string): RequestHead {
 function request(text: string, more: Partial<AccessRecord> = {}): AccessRecord {
   return {
     head: head(text), requestLine: text.slice(0, text.indexOf('\r\n')), peer: { address: '192.0.2.7', port: 40_000, family: 'IPv4' },
-    status: 200, bodyLength: 13, wireLength: 113, wallSeconds: 0.0001234567, reason: '', ...more
+    status: 200, bodyLength: 13, wireLength: 113, wallSeconds: 0.0001234567, reason: '', requestId: '', ...more
   }
 }
 
@@ -77,12 +77,12 @@ formats('json: one object, what is absent left out', () => {
 })
 
 formats('every name, test_026_log_format', () => {
-  const all = request('PUT /x HTTP/1.0\r\nX-Request-Id: r1\r\nreferer: q\r\nUSER-AGENT: u\r\n\r\n', { reason: 'why' })
+  const all = request('PUT /x HTTP/1.0\r\nX-Request-Id: theirs\r\nreferer: q\r\nUSER-AGENT: u\r\n\r\n', { reason: 'why', requestId: 'ours-1' })
   assert.is(
     line('%(client_ip)s|%(client_port)s|%(date_time)s|%(request_line)s|%(status_code)d|%(body_length)s|%(wall_seconds).6f|%(peer_ip)s|%(peer_port)d|%(wire_length)s'
       + '|%(protocol)s|%(referer)s|%(user_agent)s|%(request_id)s|%(method)s|%(target)s|%(reason)s|%(clf_time)s|%(time)s|100%%', all),
     '192.0.2.7|40000|06/Nov/1994 14:19:37|PUT /x HTTP/1.0|200|13|0.000123|192.0.2.7|40000|113'
-      + '|HTTP/1.0|q|u|r1|PUT|/x|why|06/Nov/1994:14:19:37 +0530|1994-11-06T08:49:37Z|100%')
+      + '|HTTP/1.0|q|u|ours-1|PUT|/x|why|06/Nov/1994:14:19:37 +0530|1994-11-06T08:49:37Z|100%')
 })
 
 formats('text that is not given is a dash', () => {

@@ -1,0 +1,245 @@
+// What only handles have: getting at them silently, falling back, the Duplex of our own that a takeover gets, and no handle left behind.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Acceptor } from '../../src/io/acceptor.ts'
+import { lentBuffers } from '../../src/io/buffer-pool.ts'
+import { errorName, isListedRuntime, isStreamHandle, prepareHandles } from '../../src/io/handle-binding.ts'
+import type { HandleDuplex } from '../../src/io/handle-duplex.ts'
+import { type Listener, listen } from '../../src/io/listener.ts'
+import { setPoison } from '../../src/io/poison.ts'
+import { NOBODY } from '../../src/io/read-slab.ts'
+import type { Transport } from '../../src/io/transport.ts'
+import { PATIENCE, closing, collect, connectTo, readExactly, socketPath, wasReset } from '../support/sockets.ts'
+import { within } from '../support/within.ts'
+
+const test = suite('handle transport')
+const open: { listener: Listener; transport: Transport; client: Socket }[] = []
+
+async function accepted(where: number | string = 0): Promise<{ transport: Transport; client: Socket; listener: Listener }> {
+  const listener = await listen(where)
+  const transport = new Promise<Transport>((resolve, reject) => {
+    new Acceptor(listener, 'handle', 1000, { onTransport: resolve, onListenerError: reject, onListenerClosed() {}, onHandshakeFailed() {} }).start()
+  })
+  const client = await connectTo(listener.path ?? listener.address().port)
+  const made = { transport: await within(PATIENCE, transport, 'accept'), client, listener }
+  open.push(made)
+  return made
+}
+
+async function takenOver(where?: number | string): Promise<{ duplex: HandleDuplex; client: Socket; listener: Listener }> {
+  const { transport, client, listener } = await accepted(where)
+  transport.start(NOBODY)
+  const duplex = transport.detach(null) as HandleDuplex
+  return { duplex, client, listener }
+}
+
+async function turns(n = 6): Promise<void> {
+  for (let i = 0; i < n; i++) await new Promise(resolve => setImmediate(resolve))
+}
+
+/** Runs a module of the build in another process; its whole output, both streams. */
+async function run(flags: string[], script: string): Promise<string> {
+  const module = (name: string): string => JSON.stringify(new URL(`../../src/io/${name}.js`, import.meta.url).href)
+  const source = script.replace(/from '(\w[\w-]*)'/g, (_all, name: string) => `from ${module(name)}`)
+  const child = spawn(process.execPath, [...flags, '--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const [out, errors] = await Promise.all([collect(child.stdout), collect(child.stderr)])
+  return out.toString() + errors.toString()
+}
+
+test.before(() => setPoison(true))
+test.after(() => setPoison(false))
+test.after.each(async () => {
+  for (const { transport, client, listener } of open.splice(0)) {
+    transport.destroy()
+    client.destroy()
+    await listener.close()
+  }
+})
+
+test('available here', () => {
+  assert.ok(prepareHandles())
+  assert.ok(isListedRuntime())
+  assert.not(isStreamHandle(null))
+  assert.not(isStreamHandle({}))
+  assert.is(errorName(-104), 'ECONNRESET')
+  assert.is(errorName(0), 'ERR_WIRELET_TRANSPORT')
+})
+
+test('silent under --pending-deprecation --throw-deprecation, and noDeprecation is as it was', async () => {
+  const script = "import { prepareHandles } from 'handle-binding'; console.log(prepareHandles(), 'noDeprecation' in process)"
+  assert.is(await run([], script), 'true false\n')
+  assert.is(await run(['--pending-deprecation', '--throw-deprecation'], script), 'true false\n')
+  assert.is(await run(['--no-deprecation'], script), 'true true\n')
+})
+
+test('under the permission model: auto is stream, silently; handle is refused', async () => {
+  const flag = Number.parseInt(process.versions.node, 10) < 22 ? '--experimental-permission' : '--permission'
+  const script = `import { prepareHandles } from 'handle-binding'; console.log(prepareHandles())`
+  const said = await run([flag, '--allow-fs-read=*', '--no-warnings'], script)
+  assert.is(said, 'false\n')
+})
+
+test('a worker thread has handles of its own', async () => {
+  const script = `
+    import { Worker } from 'node:worker_threads'
+    const source = "import('" + MODULE + "').then(m => require('node:worker_threads').parentPort.postMessage(m.prepareHandles()))"
+    new Worker(source, { eval: true, execArgv: [] }).on('message', ok => console.log(ok))`
+  const module = new URL('../../src/io/handle-binding.js', import.meta.url).href
+  assert.is(await run([], script.replace('MODULE', JSON.stringify(module))), 'true\n')
+})
+
+test('the Duplex has what a net.Socket has that protocols use', async () => {
+  const { duplex, client, listener } = await takenOver()
+  const { port } = listener.address()
+  assert.equal(
+    [duplex.remoteAddress, duplex.remotePort, duplex.remoteFamily, duplex.localAddress, duplex.localPort, duplex.localFamily],
+    ['127.0.0.1', client.localPort, 'IPv4', '127.0.0.1', port, 'IPv4']
+  )
+  assert.equal(duplex.address(), { address: '127.0.0.1', port, family: 'IPv4' })
+  assert.is(duplex.setNoDelay().setNoDelay(false).setKeepAlive(true).setKeepAlive(true, 60_000).setKeepAlive().ref().unref().ref(), duplex)
+  client.write('12345')
+  assert.is((await readExactly(duplex, 5)).toString(), '12345')
+  duplex.write('123')
+  await readExactly(client, 3)
+  assert.equal([duplex.bytesRead, duplex.bytesWritten], [5, 3])
+  duplex.destroy()
+  await within(PATIENCE, once(duplex, 'close'), 'close')
+  assert.equal([duplex.bytesRead, duplex.bytesWritten], [5, 3])
+  assert.is(duplex.remoteAddress, '127.0.0.1')
+  assert.is(duplex.setNoDelay().setKeepAlive(true).setTimeout(5).ref().unref().resetAndDestroy(), duplex)
+})
+
+test('over a unix socket there are no addresses, and nothing of TCP fails', async () => {
+  const { duplex, client } = await takenOver(socketPath())
+  assert.is(duplex.remoteAddress, undefined)
+  assert.equal(duplex.address(), {})
+  duplex.setNoDelay().setKeepAlive(true, 1000)
+  duplex.resetAndDestroy()
+  assert.ok(await closing(client))
+})
+
+test('bytes that it gives are copies', async () => {
+  const { duplex, client } = await takenOver()
+  const chunks: Buffer[] = []
+  duplex.on('data', (chunk: Buffer) => chunks.push(chunk))
+  client.write('first')
+  await within(PATIENCE, once(duplex, 'data'), 'first')
+  client.write('second')
+  await within(PATIENCE, once(duplex, 'data'), 'second')
+  assert.equal(chunks.map(String), ['first', 'second'])
+  duplex.destroy()
+})
+
+test('half-close both ways, then close', async () => {
+  const { duplex, client } = await takenOver()
+  duplex.cork()
+  duplex.write('a')
+  duplex.write('b')
+  duplex.write('')
+  duplex.uncork()
+  duplex.end('c')
+  assert.is((await collect(client)).toString(), 'abc')
+  client.end('late')
+  assert.is((await collect(duplex)).toString(), 'late')
+  if (!duplex.closed) await within(PATIENCE, once(duplex, 'close'), 'close')
+})
+
+test('resetAndDestroy is seen, also with much pending; right after end it leaves nothing behind', async () => {
+  const first = await takenOver()
+  first.duplex.write(Buffer.alloc(8 << 20))
+  const reset = wasReset(first.client, first.client)
+  first.duplex.resetAndDestroy()
+  assert.ok(await reset)
+  const second = await takenOver()
+  second.duplex.end('x')
+  await turns(1)
+  second.duplex.resetAndDestroy()
+  await closing(second.client)
+  const third = await takenOver()
+  third.duplex.end('x')
+  third.duplex.resetAndDestroy()
+  await closing(third.client)
+})
+
+test('a failed write is an error with its code', async () => {
+  const { duplex, client } = await takenOver()
+  client.resetAndDestroy()
+  const [error] = (await within(PATIENCE, once(duplex, 'error'), 'an error')) as [NodeJS.ErrnoException]
+  assert.is(error.code, 'ECONNRESET')
+  assert.ok(duplex.destroyed)
+})
+
+test("'timeout' comes after silence only, and closes nothing", async () => {
+  const { duplex, client } = await takenOver()
+  let calls = 0
+  duplex.setTimeout(20, () => calls++)
+  await within(PATIENCE, once(duplex, 'timeout'), 'timeout')
+  assert.is(calls, 1)
+  assert.not(duplex.destroyed)
+  duplex.setTimeout(0)
+  assert.is(duplex.timeout, 0)
+  client.write('x')
+  assert.is((await readExactly(duplex, 1)).toString(), 'x')
+  duplex.destroy()
+})
+
+test('an exception of the taker is an uncaught one, and its connection is closed', async () => {
+  const { duplex, client } = await takenOver()
+  const uncaught = within(PATIENCE, new Promise(resolve => process.once('uncaughtException', resolve)), 'the exception')
+  const wrong = new Error('of the taker')
+  duplex.on('data', () => {
+    throw wrong
+  })
+  client.write('x')
+  assert.is(await uncaught, wrong)
+  assert.ok(duplex.destroyed)
+})
+
+test('detach after destroy gives a stream that is destroyed', async () => {
+  const { transport } = await accepted()
+  transport.destroy()
+  assert.ok(transport.detach(null).destroyed)
+})
+
+test('a first read that does not add up: the connection fails, handles are off, later connections are streams', async () => {
+  const script = `
+    import { listen } from 'listener'
+    import { Acceptor } from 'acceptor'
+    import { StreamTransport } from 'stream-transport'
+    import { connect } from 'node:net'
+    const listener = await listen(0)
+    const said = []
+    const owner = { onBytes() { said.push('bytes') }, onEnd() {}, onDrained() {}, onClosed(code) { said.push(code); next() } }
+    const acceptor = new Acceptor(listener, 'handle', 1000, { onTransport(t) { said.push(t.kind); if (t.kind === 'stream') finish(); else t.start(owner) } })
+    acceptor.start()
+    const hooked = listener.server._handle.onconnection
+    listener.server._handle.onconnection = function (status, handle) {
+      listener.server._handle.onconnection = hooked
+      Object.defineProperty(handle, 'bytesRead', { value: 99 })
+      hooked.call(this, status, handle)
+    }
+    const dial = () => connect(listener.address().port, '127.0.0.1').on('error', () => {})
+    dial().write('x')
+    function next() { dial() }
+    function finish() {
+      try { new Acceptor(listener, 'handle', 1000, {}) } catch (error) { said.push(error.code) }
+      console.log(said.join(' '), acceptor.kind)
+      process.exit()
+    }`
+  assert.is(await run([], script), 'handle ERR_WIRELET_TRANSPORT stream ERR_WIRELET_TRANSPORT stream\n')
+})
+
+// The last test: it looks at what all before it have left.
+test('no handle is left open, no memory lent', async () => {
+  await turns()
+  assert.equal(
+    process.getActiveResourcesInfo().filter(name => name === 'TCPSocketWrap'),
+    []
+  )
+  assert.is(lentBuffers(), 0)
+})
+
+test.run()
