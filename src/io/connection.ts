@@ -429,7 +429,6 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   /** Everything is in the kernel. */
   private afterFlush(): void {
-    this.sending = null
     if (this.state === LINGERING && this.finSent) {
       if (this.peerEnded || this.lingered > this.engine.limits.maxDrain) this.destroy()
       else if (this.deadline === Infinity) this.deadline = this.engine.deadlines.in(this.engine.timeouts.linger)
@@ -705,7 +704,9 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   // ── Deadlines ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   onTick(now: number): void {
-    if (this.transport.pendingBytes > 0 && this.sendingTooSlow()) {
+    // Forgotten only when a tick finds nothing pending: the rate of a long answer is its average over all its refills.
+    if (this.transport.pendingBytes === 0) this.sending = null
+    if (this.sendingTooSlow()) {
       this.engine.expired('send', this)
       this.cut('the peer takes the answer too slowly')
     } else if (this.state === RESPONDING) {

@@ -108,6 +108,7 @@ export class StreamTransport implements Transport {
   }
 
   writeMany(bytes: Uint8Array[], memory: (Buffer | null)[]): void {
+    if (this.inMemory) this.copyPooled(bytes, memory)
     for (let i = 0; i < bytes.length; i++) this.enqueue(bytes[i], memory[i])
     if (this.batchWrites === 0 && this.rest === null) this.pump()
   }
@@ -276,6 +277,14 @@ export class StreamTransport implements Transport {
     this.pendingBytes += bytes.length
     this.views.push(bytes)
     this.memories.push(memory)
+  }
+
+  /** Several views may share a pooled buffer, and only the last carries it: all of them are copied before it goes back. */
+  private copyPooled(bytes: Uint8Array[], memory: (Buffer | null)[]): void {
+    for (let i = 0; i < bytes.length; i++) {
+      const { buffer } = bytes[i]
+      if (memory.some(one => one !== null && one.buffer === buffer)) bytes[i] = Buffer.from(bytes[i])
+    }
   }
 
   /** Hand on batch after batch while the stream completes them at once (a socket whose kernel buffer has room); the callback goes on with the rest. */

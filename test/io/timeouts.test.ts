@@ -184,10 +184,12 @@ onEveryTransport('deadlines of a head', (h, test) => {
 
 onEveryTransport('deadlines of content', (h, test) => {
   const HEAD = 'POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n'
+  /** The average rate would end a stalled upload before `body` does. */
+  const ANY_RATE: ServeOptions = { timeouts: { minBodyRate: 0 } }
 
   test('body, no progress for 30 s: 408, read() rejects, the signal fires', async () => {
     const seen: string[] = []
-    const { clock, client, peerErrors, access } = await timed(h, stuck(seen, true))
+    const { clock, client, peerErrors, access } = await timed(h, stuck(seen, true), ANY_RATE)
     await client.send(HEAD + 'some')
     await turns()
     await expires(clock, 30_000, () => client.received > 0)
@@ -201,7 +203,7 @@ onEveryTransport('deadlines of content', (h, test) => {
   })
 
   test('body: progress begins it anew', async () => {
-    const { clock, client } = await timed(h, stuck([], true), { timeouts: { minBodyRate: 0 } })
+    const { clock, client } = await timed(h, stuck([], true), ANY_RATE)
     await client.send(HEAD)
     for (let i = 0; i < 5; i++) {
       await client.send('x')
@@ -219,7 +221,7 @@ onEveryTransport('deadlines of content', (h, test) => {
         yield 'x'.repeat(5000)
         await environ['wsgi.input'].read()
       })()
-    })
+    }, ANY_RATE)
     await client.send(HEAD)
     await until(() => client.received > 5000, 'the first piece')
     await expires(clock, 30_000, () => server.connections === 0)
@@ -273,7 +275,7 @@ onEveryTransport('deadlines of content', (h, test) => {
       await environ['wsgi.input'].read()
       startResponse(200)
       return ['']
-    })
+    }, ANY_RATE)
     await client.send('POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n')
     await turns()
     await pass(clock, 100_000)
@@ -286,7 +288,7 @@ onEveryTransport('deadlines of content', (h, test) => {
   })
 
   test('content that is drained after the answer has the same deadline', async () => {
-    const { clock, client, server } = await timed(h, hello)
+    const { clock, client, server } = await timed(h, hello, ANY_RATE)
     await client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx')
     assert.is((await client.response()).has('connection'), false)
     await pass(clock, 29_000)
@@ -297,8 +299,16 @@ onEveryTransport('deadlines of content', (h, test) => {
     await until(() => server.connections === 0, 'closed')
   })
 
-  test('a late tick costs no upload', async () => {
+  test('minBodyRate: a stalled upload is too slow on average before it has stalled for 30 s', async () => {
     const { clock, client } = await timed(h, stuck([], true))
+    await client.send(HEAD)
+    await turns()
+    await expires(clock, 20_000, () => client.received > 0)
+    assert.is((await client.response()).status, 408)
+  })
+
+  test('a late tick costs no upload', async () => {
+    const { clock, client } = await timed(h, stuck([], true), ANY_RATE)
     await client.send(HEAD)
     await turns()
     await pass(clock, 29_000)

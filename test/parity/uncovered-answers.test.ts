@@ -1,6 +1,6 @@
 // What the original's suite leaves uncovered (reference §2.4), one test each: applications, takeover, the server's life.
 import * as assert from 'uvu/assert'
-import { ALREADY_HANDLED, type Application } from '../../src/server/application.ts'
+import { ALREADY_HANDLED } from '../../src/server/application.ts'
 import { listen } from '../../src/io/listener.ts'
 import { serve } from '../../src/server/serve.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -187,10 +187,10 @@ onEveryTransport('parity, uncovered there: answers', (h, test) => {
 
   test('an application that returns nothing', async () => {
     for (const nothing of [undefined, null, 7, Promise.resolve(undefined)]) {
-      const { errors } = await h.serve(((_environ, startResponse) => {
+      const { errors } = await h.serve((_environ, startResponse) => {
         startResponse('200 OK', [])
-        return nothing
-      }) as unknown as Application)
+        return nothing as never
+      })
       const client = await h.connect()
       await client.send(GET)
       const answer = await client.response()

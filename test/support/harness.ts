@@ -272,16 +272,18 @@ export const echoPath: Application = (environ, startResponse) => {
 
 // ── In-memory connections ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** One side of an in-memory connection. A write is done when the other side's buffer has room again, so that back-pressure is exact. */
+/** One side of an in-memory connection. A write is done when the other side's buffer has room again, so that back-pressure is exact.
+ *  The server's side takes a corked batch as one write, as a socket does; the client's takes one at a time, or all that it queued would be one. */
 export class MemoryEnd extends Duplex {
   other!: MemoryEnd
   /** Each write of this side as its stream saw it: a corked batch is one. */
   readonly writes: Buffer[] = []
   private blocked: (() => void) | null = null
 
-  constructor(highWaterMark: number) {
+  constructor(highWaterMark: number, batches: boolean) {
     super({ allowHalfOpen: true, readableHighWaterMark: highWaterMark, writableHighWaterMark: highWaterMark })
     this.on('error', () => {})
+    if (!batches) (this as { _writev: unknown })._writev = null
   }
 
   override _read(): void {
@@ -325,8 +327,8 @@ export class MemoryEnd extends Duplex {
 
 /** Two connected ends, the client's first. */
 export function memoryPair(highWaterMark = 65536): [near: MemoryEnd, far: MemoryEnd] {
-  const near = new MemoryEnd(highWaterMark)
-  const far = new MemoryEnd(highWaterMark)
+  const near = new MemoryEnd(highWaterMark, false)
+  const far = new MemoryEnd(highWaterMark, true)
   near.other = far
   far.other = near
   return [near, far]
