@@ -74,6 +74,11 @@ function leave(plan: Plan, what: string): void {
   say(`left out: ${what}`)
 }
 
+/** Of what a program said, its last line. */
+function reason(error: unknown): string {
+  return String((error as Error).message).trim().split('\n').at(-1)!
+}
+
 class Servers {
   private readonly plan: Plan
   private readonly running = new Map<string, RunningPeer>()
@@ -119,7 +124,7 @@ async function measureWork(plan: Plan, work: Work, position: string): Promise<Wo
         if (!idle) await warmUp(driven, plan.seconds)
         ready.push({ name: lane.name, lane, driven: idle ? null : driven })
       } catch (error) {
-        leave(plan, `${work.name}, ${lane.name}: ${(error as Error).message.trim()}`)
+        leave(plan, `${work.name}, ${lane.name}: ${reason(error)}`)
       }
       if (idle) await servers.stop()
     }
@@ -128,11 +133,11 @@ async function measureWork(plan: Plan, work: Work, position: string): Promise<Wo
       try {
         const sample = await measure(driven ?? await servers.drive(lane), plan.seconds)
         const errors = sample.errors > 0 ? `, ${sample.errors} errors` : ''
-        say(`[${position}] ${work.name} ${round + 1}/${rounds}  ${name.padEnd(18)} ${figure(sample.value)} ${work.unit}${sample.rate > 0 ? `, ${figure(sample.rate)}/s` : ''}${errors}`)
+        say(`[${position}] ${work.name} ${round + 1}/${rounds}  ${name.padEnd(18)} ${figure(sample.value)} ${work.unit}${sample.rate > 0 ? `, ${figure(sample.rate)}${work.unit === 'MiB/CPU s' ? ' MiB' : ''}/s` : ''}${errors}`)
         return sample
       } catch (error) {
         broken.add(name)
-        leave(plan, `${work.name}, ${name}: ${(error as Error).message.trim()}`)
+        leave(plan, `${work.name}, ${name}: ${reason(error)}`)
         return null
       } finally {
         if (idle) await servers.stop()

@@ -1,5 +1,4 @@
-// An environ must not differ from a plain object filled eagerly from the same request, whatever is done to both.
-//   node build/fuzz/environ.js [iterations | seconds, as in 60s] [seed]
+// Target `environ`: it must not differ from a plain object filled eagerly from the same request, whatever is done to both.
 // Invariants: every operation gives the same result, or a TypeError on both; same keys in the same order; equal copies; each part of the source is
 // asked for at most once (trailers and outcome: until they are there). The model knows nothing of spans: it is made from the lines themselves.
 import * as assert from 'node:assert'
@@ -12,15 +11,12 @@ import type { PostHook } from '../src/server/application.ts'
 import { createEnviron, type EnvironSource } from '../src/server/environ.ts'
 import type { Input } from '../src/server/input.ts'
 import { FakeSource, parseHead } from '../test/server/environ-source.ts'
-import { random } from '../test/support/splits.ts'
+import { Dice } from './dice.ts'
+import type { Target } from './target.ts'
 
 type Dict = Record<string | symbol, unknown>
 type Pairs = ReadonlyArray<readonly [string, string]>
 
-const [amount = '3s', seedText = String(Date.now() % 1_000_000_000)] = process.argv.slice(2)
-const iterations = amount.endsWith('s') ? Infinity : Number(amount)
-const until = amount.endsWith('s') ? Date.now() + 1000 * Number(amount.slice(0, -1)) : Infinity
-const seed = Number(seedText)
 const SYMBOL = Symbol('fuzz')
 const EXTRA = { 'wsgi.multiprocess': true, HTTPS: 'on', 'app.key': 1, HTTP_X_A: 'e', HTTP_HOST: 'z', REQUEST_METHOD: 'no', [SYMBOL]: 2, 7: 'seven' }
 const LIVE = ['wirelet.trailers', 'wirelet.outcome']
@@ -64,27 +60,6 @@ class Source implements EnvironSource {
   tls(): null { return this.ask('tls') }
   trailers(): Pairs | null { return this.currentTrailers }
   outcome(): Outcome | null { return this.currentOutcome }
-}
-
-/** A source of choices. */
-class Dice {
-  readonly next: () => number
-
-  constructor(from: number) {
-    this.next = random(from)
-  }
-
-  below(n: number): number {
-    return Math.floor(this.next() * n)
-  }
-
-  one<T>(list: readonly T[]): T {
-    return list[this.below(list.length)]!
-  }
-
-  chance(p: number): boolean {
-    return this.next() < p
-  }
 }
 
 interface Request {
@@ -263,8 +238,8 @@ function makeOperation(dice: Dice, keys: readonly (string | symbol)[], pinned: S
   }
 }
 
-function run(number: number): void {
-  const dice = new Dice(seed + number)
+function disagreement({ seed, steps: most }: EnvironCase): string {
+  const dice = new Dice(seed)
   const request = makeRequest(dice)
   const extra = dice.chance(0.4) ? EXTRA : null
   const source = new Source(request.lines, dice.chance(0.3), extra)
@@ -278,7 +253,7 @@ function run(number: number): void {
   const pinned = new Set<unknown>()
   const log: string[] = []
   try {
-    const steps = dice.below(40)
+    const steps = Math.min(dice.below(40), most)
     for (let step = 0; step < steps; step++) {
       if (dice.chance(0.03)) {
         log.push('it ends')
@@ -301,14 +276,31 @@ function run(number: number): void {
     assert.deepStrictEqual(Reflect.ownKeys(environ), Reflect.ownKeys(model))
     assert.deepStrictEqual(Object.getOwnPropertyDescriptors(environ), Object.getOwnPropertyDescriptors(model))
     assert.deepStrictEqual(environ, { ...environ })
+    return ''
   } catch (error) {
-    console.error(`seed ${seed + number}: node build/fuzz/environ.js 1 ${seed + number}`)
-    console.error([...request.lines, ...log].join('\n'))
-    console.error(error)
-    process.exit(1)
+    return [...request.lines, ...log, String(error)].join('\n')
   }
 }
 
+interface EnvironCase {
+  seed: number
+  /** At most so many operations. */
+  steps: number
+}
+
 let runs = 0
-while (runs < iterations && Date.now() < until) run(runs++)
-console.log(`fuzz environ: seed ${seed}, ${runs} requests`)
+
+export const environTarget: Target<EnvironCase> = {
+  name: 'environ',
+  guidedBy: ['src/server/environ'],
+  batch: 200,
+  executions: () => runs,
+  generate: dice => ({ seed: dice.below(2 ** 31), steps: 40 }),
+  check(one) {
+    runs++
+    return disagreement(one)
+  },
+  * smaller(one) {
+    for (let steps = 0; steps < one.steps; steps++) yield { ...one, steps }
+  }
+}

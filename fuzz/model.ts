@@ -93,8 +93,8 @@ const REQUEST_LINE = new RegExp(`^(${TOKEN}) ([\\x21-\\x7e]+) HTTP/([0-9])\\.([0
 const HEXDIG = '[0-9A-Fa-f]'
 const UNRESERVED = 'A-Za-z0-9._~\\-'
 const SUB_DELIMS = "!$&'()*+,;="
-// RL-17, RL-18: ^ ` { | } and a stray % are what browsers send.
-const PCHAR = `${UNRESERVED}${SUB_DELIMS}:@%^\`{|}`
+// RL-17, RL-18: ^ ` { | } and a stray % are what browsers send; so are [ and ], of which no rule speaks.
+const PCHAR = `${UNRESERVED}${SUB_DELIMS}:@%^\`{|}[\\]`
 const ORIGIN_FORM = new RegExp(`^/[${PCHAR}/]*(?:\\?[${PCHAR}/?]*)?$`)
 const ABSOLUTE_FORM = new RegExp(`^(https?)://([^/?]*)(?:/[${PCHAR}/]*)?(?:\\?[${PCHAR}/?]*)?$`, 'i')
 
@@ -179,8 +179,10 @@ function readMessage(input: string, start: number, settings: ModelSettings): Mod
 
   const first = lineAt(input, at)
   const faults: number[] = []
-  if (first.text.length > limits.requestLine) faults.push(414)
-  if (tooLong(first.end === 'crlf' ? first.next : at + first.text.length)) faults.push(431)
+  const lineTooLong = first.text.length > limits.requestLine
+  if (lineTooLong) faults.push(414)
+  // Two limits passed by one line: the one that was passed first.
+  if (tooLong(first.end === 'crlf' ? first.next : at + first.text.length) && !(lineTooLong && at + limits.requestLine < start + limits.head)) faults.push(431)
   if (first.end === 'bare') return error([...faults, 400, ...versionFault(first.text)], first.next)
   if (first.end === 'open') {
     if (faults.length > 0) return error([...faults, ...requestLineMay(first.text, settings)], input.length)
@@ -239,8 +241,6 @@ function requestLineFaults(line: string, settings: ModelSettings): number[] {
   if (parts === null) return [400, ...versionFault(line)]
   const faults = versionFault(line)
   if (!targetFits(parts[1]!, parts[2]!, settings)) faults.push(400)
-  // RL-28, RL-29: whatever its target is, CONNECT is refused; 501 for one that could be opened.
-  if (parts[1] === 'CONNECT') faults.push(501)
   return faults
 }
 
@@ -272,7 +272,7 @@ function requestLineMay(line: string, settings: ModelSettings): number[] {
   const statuses = new Set<number>()
   for (const [middle, target] of [...METHODS.map(each => [each, '']), ...TARGETS.map(each => ['', each])]) {
     for (const version of VERSIONS) {
-      const faults = requestLineFaults(line + middle! + target! + version, settings).filter(status => status !== 501)
+      const faults = requestLineFaults(line + middle! + target! + version, settings)
       if (faults.length === 0) return []
       for (const status of faults) statuses.add(status)
     }
@@ -319,6 +319,8 @@ function semanticFaults(request: ModelRequest, settings: ModelSettings, complete
     const expectations = valuesOf(request, 'expect')
     if (expectations.length > 1 || expectations.some(value => lower(value) !== '100-continue')) faults.push(417)
   }
+  // RL-29: what CONNECT could open is not opened here.
+  if (request.method === 'CONNECT') faults.push(501)
   if (request.method === 'TRACE' && (codings.length > 0 || lengths.some(length => /[1-9]/.test(length)))) faults.push(400)
   return faults
 }
@@ -372,12 +374,12 @@ export function readChunks(input: string, request: ModelRequest, settings: Model
     if (line.text.match(/^[0-9a-fA-F]*/)![0].length > limits.chunkDigits) faults.push(400)
     if (extensions + line.text.replace(/^[0-9a-fA-F]+/, '').length > limits.chunkExt) faults.push(400)
     if (line.end === 'open') {
-      if (faults.length > 0 || !CHUNK_LINE_BEGUN.test(input.slice(at))) return error([400, ...sizeFault(line.text, request, settings)], input.length)
-      return wait('chunk size', sizeFault(line.text, request, settings))
+      if (faults.length > 0 || !CHUNK_LINE_BEGUN.test(input.slice(at))) return error([400, ...chunkSizeFaults(line.text, request, settings)], input.length)
+      return wait('chunk size', chunkSizeFaults(line.text, request, settings))
     }
     const parts = line.end === 'bare' ? null : CHUNK_LINE.exec(line.text)
     if (parts === null) faults.push(400)
-    faults.push(...sizeFault(line.text, request, settings))
+    faults.push(...chunkSizeFaults(line.text, request, settings))
     if (faults.length > 0) return error(faults, line.next)
     extensions += parts![2]!.length
     at = line.next
@@ -421,7 +423,7 @@ export function readChunks(input: string, request: ModelRequest, settings: Model
 }
 
 /** A size that cannot be counted, or that passes the limit of the content. */
-function sizeFault(line: string, request: ModelRequest, settings: ModelSettings): number[] {
+function chunkSizeFaults(line: string, request: ModelRequest, settings: ModelSettings): number[] {
   const digits = /^[0-9A-Fa-f]+/.exec(line)
   if (digits === null) return []
   const total = BigInt('0x' + digits[0]) + BigInt(request.content.length)

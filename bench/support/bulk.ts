@@ -49,7 +49,7 @@ function sendContent(socket: Socket): void {
 
 const started = performance.now()
 let octets = 0
-let closing = 0
+let finished = 0
 
 function fail(reason: string): never {
   process.stderr.write(`${load.request.method} ${load.request.target}: ${reason}\n`)
@@ -61,13 +61,14 @@ function begin(socket: Socket): void {
   if (uploading) sendContent(socket)
 }
 
-function next(socket: Socket): void {
+/** `closes`: the peer will use this connection no more. */
+function next(socket: Socket, closes: boolean): void {
   octets += BULK
-  if (performance.now() - started < seconds * 1000) return begin(socket)
+  const goesOn = performance.now() - started < seconds * 1000
+  if (goesOn && !closes) return begin(socket)
   socket.destroy()
-  if (++closing === load.connections) {
-    process.stdout.write(`${JSON.stringify({ octets, seconds: (performance.now() - started) / 1000 })}\n`)
-  }
+  if (goesOn) return open()
+  if (++finished === load.connections) process.stdout.write(`${JSON.stringify({ octets, seconds: (performance.now() - started) / 1000 })}\n`)
 }
 
 /** The small answer to an upload. */
@@ -80,7 +81,7 @@ function receiveAnswer(socket: Socket): void {
     const wrong = fault(response, load.answer!)
     if (wrong !== '') fail(wrong)
     bytes = bytes.subarray(response.length)
-    next(socket)
+    next(socket, /\bclose\b/i.test(response.fields.get('connection') ?? ''))
   })
 }
 
@@ -92,9 +93,10 @@ class Download {
   /** Octets that follow, of the content or of a chunk. */
   private left = 0
   private content = 0
-  private readonly done: () => void
+  private closes = false
+  private readonly done: (closes: boolean) => void
 
-  constructor(done: () => void) {
+  constructor(done: (closes: boolean) => void) {
     this.done = done
   }
 
@@ -127,6 +129,7 @@ class Download {
     const length = /^content-length: (\d+)/im.exec(text)
     this.chunked = length === null
     this.left = Number(length?.[1] ?? 0)
+    this.closes = /^connection: close/im.test(text)
     this.inHead = false
   }
 
@@ -134,11 +137,12 @@ class Download {
     if (this.content !== BULK) fail(`${this.content} octets, not ${BULK}`)
     this.content = 0
     this.inHead = true
-    this.done()
+    this.done(this.closes)
   }
 }
 
 function receiveContent(): Socket {
+  const download = new Download(closes => next(socket, closes))
   const socket: Socket = connect({
     host,
     port,
@@ -150,14 +154,16 @@ function receiveContent(): Socket {
       }
     }
   }, () => begin(socket))
-  const download = new Download(() => next(socket))
   return socket
 }
 
-for (let i = 0; i < load.connections; i++) {
+function open(): void {
   const socket: Socket = uploading ? connect({ host, port }, () => begin(socket)) : receiveContent()
   if (uploading) receiveAnswer(socket)
   socket.setNoDelay(true)
   socket.on('error', error => fail(error.message))
-  socket.on('close', () => { if (closing < load.connections && !socket.destroyed) fail('closed early') })
+  // Closing after a message is `next`'s to see; this is in the middle of one.
+  socket.on('end', () => { if (!socket.destroyed) fail('closed in the middle of a message') })
 }
+
+for (let i = 0; i < load.connections; i++) open()

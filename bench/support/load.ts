@@ -72,7 +72,8 @@ export function parseWrk(output: string): LoadResult {
   const line = /^FIGURES ([\d ]+)$/m.exec(output)
   if (line === null) throw new Error(`wrk said nothing that counts:\n${output.trim().slice(-1000)}`)
   const [requests, duration, p50, p99, ...errors] = line[1]!.split(' ').map(Number)
-  return { requests: requests!, seconds: duration! / 1e6, p50: p50! / 1e3, p99: p99! / 1e3, errors: errors.reduce((sum, n) => sum + n, 0) }
+  // Now and then wrk loses its histogram's end and gives 0 for a high percentile.
+  return { requests: requests!, seconds: duration! / 1e6, p50: p50! / 1e3, p99: p99! < p50! ? NaN : p99! / 1e3, errors: errors.reduce((sum, n) => sum + n, 0) }
 }
 
 interface AutocannonReport {

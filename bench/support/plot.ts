@@ -5,12 +5,12 @@ const WIDTH = 860
 const MARGIN = 24
 const NAMES = 150
 /** Right of the longest bar: room for its figures. */
-const FIGURES = 190
+const FIGURES = 170
 const BAR = 16
 const ROW = 24
 const TITLE = 46
 const GAP = 18
-const FOOT = 30
+const FOOT = 44
 
 const STYLE = `
   .page { fill: #ffffff } .title { font-weight: 600 } text { fill: #1f2328; font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", Arial, sans-serif }
@@ -73,8 +73,10 @@ export function svg(results: Results, works: readonly WorkResult[] = results.wor
   }
   const { machine } = results
   const height = top + FOOT
-  drawn.push(text(MARGIN, height - 18, `${machine.cpu}, ${machine.cores} cores, ${machine.system}, Node ${machine.node.slice(1)}; ` +
-    `bars: medians of ${results.rounds} rounds, lines: least to most; ${results.date.slice(0, 10)}`, ' class="quiet"'))
+  drawn.push(
+    text(MARGIN, height - 32, `${machine.cpu}, ${machine.cores} cores, ${machine.system}, Node ${machine.node.slice(1)}`, ' class="quiet"'),
+    text(MARGIN, height - 15, `bars: medians of ${results.rounds} interleaved rounds; lines: least to most; ${results.date.slice(0, 10)}`, ' class="quiet"')
+  )
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" role="img">`,
     `<title>${escaped(works.map(work => work.title).join('; '))}</title>`,

@@ -150,7 +150,7 @@ onEveryTransport('parity: keep-alive', (h, test) => {
       await server.close({ timeout: 0 })
       const told = lines.filter(line => line.includes('timed out'))
       assert.is(told.length, debug ? 1 : 0, `with debug ${debug}: ${lines.join(' | ')}`)
-      if (debug) assert.match(told[0]!, /^\(\d+\) timed out 127\.0\.0\.1:\d+$/)
+      if (debug) assert.match(told[0]!, /^\(\d+\) timed out 127\.0\.0\.1:\d+ \(\w+\)$/)
       assert.not(lines.some(line => line.includes('    at ')))
     }
   })

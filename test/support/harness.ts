@@ -227,10 +227,16 @@ export async function stable(value: () => number, quiet = 60): Promise<number> {
 }
 
 /** A promise and what settles it. */
-export function deferred<T = void>(): { promise: Promise<T>; resolve(value: T): void; reject(error: unknown): void } {
-  let resolve!: (value: T) => void
+export interface Deferred {
+  promise: Promise<void>
+  resolve(): void
+  reject(error: unknown): void
+}
+
+export function deferred(): Deferred {
+  let resolve!: () => void
   let reject!: (error: unknown) => void
-  const promise = new Promise<T>((yes, no) => {
+  const promise = new Promise<void>((yes, no) => {
     resolve = yes
     reject = no
   })

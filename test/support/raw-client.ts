@@ -69,6 +69,7 @@ export class RawClient {
   constructor(stream: Duplex, raw: Socket | null = stream instanceof Socket ? stream : null) {
     this.stream = stream
     this.raw = raw
+    const isTcp = stream instanceof Socket && stream.remoteAddress !== undefined && !('encrypted' in stream)
     let settle!: (ending: Ending) => void
     this.closed = new Promise(resolve => (settle = resolve))
     this.ended = this.closed.then(ending => {
@@ -90,7 +91,7 @@ export class RawClient {
     stream.on('close', () => close(this.sawEnd ? 'end' : 'reset'))
     stream.on('end', () => {
       this.sawEnd = true
-      if (!(stream instanceof Socket) || 'encrypted' in stream || stream.writableEnded || stream.destroyed) close('end')
+      if (!isTcp || stream.writableEnded || stream.destroyed) close('end')
       // Node 20 and 22 read a RST that comes behind unread bytes as an end; only a write tells: after a FIN it is accepted, after a RST it is not.
       else stream.write('?', error => close(error == null ? 'end' : 'reset'))
     })
