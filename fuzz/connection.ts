@@ -1,2 +1,249 @@
-import type { Target } from './target.ts'
-export const connectionTarget: Target = { name: 'connection', guidedBy: [], batch: 1, executions: () => 0, generate: () => 0, check: () => '', smaller: () => [] }
+// Target `connection`: whole connections over TCP to real servers in this process, one on each transport, in poison mode: pipelined requests, valid and
+// hostile, in any segments, ended by a FIN, at once or later, or by a reset. Invariants:
+//  1. what comes back is what the model says must come back: so many answers, in order, each with its status, its content and its `close`;
+//  2. after an error, a `close` or the end there is nothing more, and the connection ends in order (or in a reset, when an answer was cut short);
+//  3. while the model says that the connection stays, it stays;
+//  4. after a reset, what had come is a beginning of all that;
+//  5. nothing is left behind: connections, requests, pooled buffers; and nothing inside fails.
+
+import type { Socket } from 'node:net'
+import { lentBuffers } from '../src/io/buffer-pool.ts'
+import { listen } from '../src/io/listener.ts'
+import { setInternalErrorHook } from '../src/io/read-slab.ts'
+import type { Application } from '../src/server/application.ts'
+import { serve, type Server } from '../src/server/serve.ts'
+import { turns, until } from '../test/support/harness.ts'
+import { RawClient } from '../test/support/raw-client.ts'
+import { connectTo } from '../test/support/sockets.ts'
+import { within } from '../test/support/within.ts'
+import type { Dice } from './dice.ts'
+import { model, type Ending, type ModelRequest } from './model.ts'
+import { mutated } from './mutate.ts'
+import { readAnswers, valuesOf, type Answer } from './response-model.ts'
+import { smallerLists, smallerTexts, type Target } from './target.ts'
+
+/** What the application does with a request: read all of its content and answer, answer at once, read a little and answer, send back what it reads. */
+type Mode = 'read' | 'ignore' | 'part' | 'echo'
+const MODES: readonly Mode[] = ['read', 'read', 'read', 'ignore', 'part', 'echo']
+
+export interface ConnectionCase {
+  input: string
+  transport: 'stream' | 'handle'
+  /** Lengths of the segments; what is left over is the last one. */
+  segments: number[]
+  /** Turns of the event loop between two segments. */
+  pause: number
+  end: 'fin' | 'late fin' | 'reset'
+  /** Of the requests, in order; then again from the first. */
+  modes: Mode[]
+}
+
+interface Expected {
+  method: string
+  statuses: number[]
+  content: string | null
+  /** null: either. */
+  close: boolean | null
+  interim: boolean
+  /** It may also begin and be cut short. */
+  mayBeCut: boolean
+  /** It may be missing. */
+  optional: boolean
+  /** It may be the last, whatever follows. */
+  mayBeLast: boolean
+}
+
+let runs = 0
+const servers = new Map<string, Server>()
+const faults: unknown[] = []
+let modes: readonly Mode[] = ['read']
+let served = 0
+
+const show = (method: string, target: string, content: string): string => `${method} ${target} ${content.length} ${content}`
+
+const application: Application = (environ, startResponse) => {
+  const mode = modes[served++ % modes.length]!
+  const { REQUEST_METHOD: method, REQUEST_URI: target } = environ
+  const input = environ['wsgi.input']
+  if (mode === 'ignore') {
+    startResponse('200 OK', [])
+    return Buffer.from(show(method, target, ''), 'latin1')
+  }
+  if (mode === 'echo') {
+    startResponse('200 OK', [])
+    return input
+  }
+  return (async () => {
+    const content = mode === 'part' ? await input.read(3) : await input.read()
+    await null
+    startResponse('200 OK', [])
+    return Buffer.from(show(method, target, content.toString('latin1')), 'latin1')
+  })()
+}
+
+async function serverOf(transport: 'stream' | 'handle'): Promise<Server> {
+  let server = servers.get(transport)
+  if (server === undefined) {
+    setInternalErrorHook(error => faults.push(error))
+    const ignore = (): void => {}
+    server = serve(await listen({ port: 0 }), application, { transport, logOutput: false, log: { info: ignore, debug: ignore, error: ignore } })
+    servers.set(transport, server)
+  }
+  return server
+}
+
+export const connectionTarget: Target<ConnectionCase> = {
+  name: 'connection',
+  guidedBy: ['src/parser/', 'src/io/'],
+  batch: 60,
+  executions: () => runs,
+
+  generate(dice, kept) {
+    const input = mutated(dice, kept.map(each => each.input))
+    return {
+      input,
+      transport: dice.one(['stream', 'handle']),
+      segments: segmentsOf(dice, input.length),
+      pause: dice.below(4),
+      end: dice.one(['fin', 'fin', 'late fin', 'late fin', 'reset']),
+      modes: Array.from({ length: 1 + dice.below(3) }, () => dice.one(MODES))
+    }
+  },
+
+  async check(one) {
+    try {
+      return await disagreement(one)
+    } catch (error) {
+      return (error as Error).stack ?? String(error)
+    }
+  },
+
+  * smaller(one) {
+    for (const segments of smallerLists(one.segments)) if (segments.length < one.segments.length) yield { ...one, segments }
+    if (one.pause > 0) yield { ...one, pause: 0 }
+    if (one.modes.length > 1) for (const mode of one.modes) yield { ...one, modes: [mode] }
+    for (const input of smallerTexts(one.input)) yield { ...one, input }
+  },
+
+  async close() {
+    await Promise.all([...servers.values()].map(server => server.close({ timeout: 0 })))
+  }
+}
+
+function segmentsOf(dice: Dice, length: number): number[] {
+  const segments: number[] = []
+  for (let n = dice.chance(0.4) ? 0 : 1 + dice.below(6); n > 0; n--) segments.push(1 + dice.below(dice.chance(0.5) ? 8 : Math.max(length, 1)))
+  return segments
+}
+
+async function disagreement(one: ConnectionCase): Promise<string> {
+  runs++
+  const server = await serverOf(one.transport)
+  const verdict = model(one.input)
+  const expected = expectedAnswers(verdict.requests, verdict.ending, one.modes)
+  modes = one.modes
+  served = 0
+  const socket = await connectTo(server.address.port)
+  socket.setNoDelay(true)
+  const client = new RawClient(socket)
+  let said = ''
+  try {
+    await sendAll(client, one, socket)
+    if (one.end === 'late fin') {
+      await turns(6)
+      const stays = verdict.ending.kind === 'clean' || (verdict.ending.kind === 'incomplete' && verdict.ending.may.length === 0)
+      const last = readAnswers(client.buffered, expected.map(each => each.method)).at(-1)
+      if (stays && socket.readableEnded && !expected.some(each => each.mayBeLast) && !(last !== undefined && closes(last))) return 'the connection was ended too early'
+      socket.end()
+    }
+    const how = one.end === 'reset' ? 'reset' : await within(4000, client.closed, `the connection to end, after ${JSON.stringify(client.buffered)}`)
+    said = client.buffered
+    const wrong = compare(readAnswers(said, expected.map(each => each.method)), expected, one.end === 'reset')
+    if (wrong !== '') return explain(wrong)
+    if (how === 'reset' && one.end !== 'reset' && !expected.some(each => each.mayBeCut)) return explain('the connection was reset')
+  } catch (error) {
+    return explain((error as Error).message)
+  } finally {
+    client.destroy()
+  }
+  await until(() => server.connections === 0 && server.outstandingRequests === 0 && lentBuffers() === 0, `nothing left behind: ${server.connections} connections, ${server.outstandingRequests} requests, ${lentBuffers()} buffers`)
+  const fault = faults.splice(0)[0]
+  return fault === undefined ? '' : `inside: ${(fault as Error).stack}`
+
+  function explain(wrong: string): string {
+    return `${wrong}\n  came: ${JSON.stringify(said || client.buffered)}\n  expected: ${JSON.stringify(expected)}\n  model: ${JSON.stringify(verdict)}`
+  }
+}
+
+async function sendAll(client: RawClient, one: ConnectionCase, socket: Socket): Promise<void> {
+  const bytes = Buffer.from(one.input, 'latin1')
+  let from = 0
+  for (const length of [...one.segments, bytes.length]) {
+    const piece = bytes.subarray(from, from + length)
+    from += piece.length
+    const last = from === bytes.length
+    if (last && one.end === 'fin') socket.end(piece)
+    else if (piece.length > 0) socket.write(piece)
+    if (last) break
+    await turns(one.pause)
+  }
+  if (one.end !== 'reset') return
+  await turns(one.pause)
+  client.resetNow()
+}
+
+function expectedAnswers(requests: readonly ModelRequest[], ending: Ending, modes: readonly Mode[]): Expected[] {
+  const expected: Expected[] = []
+  let called = 0
+  for (const request of requests) expected.push(answerTo(request))
+  if (!('partial' in ending)) return expected
+  // What a front would call a 400; §3: an incomplete head is answered, a few empty lines are not a head.
+  const statuses = ending.kind === 'error' ? ending.statuses : [400, ...ending.may]
+  if (ending.partial === null) {
+    expected.push({ ...plain, method: '', statuses, optional: ending.kind === 'incomplete' && ending.where === 'empty lines' })
+    return expected
+  }
+  const mode = modes[called % modes.length]!
+  const answer = answerTo(ending.partial)
+  if (mode === 'read') expected.push({ ...answer, statuses, content: null, close: true })
+  else expected.push({ ...answer, statuses: [200, ...statuses], content: null, close: null, mayBeCut: mode === 'echo' })
+  return expected
+
+  function answerTo(request: ModelRequest): Expected {
+    const { method, target, content, keepAlive, expectContinue } = request
+    // It never reaches the application.
+    if (method === 'TRACE') return { ...plain, method, statuses: [501], close: !keepAlive }
+    const mode = modes[called++ % modes.length]!
+    const body = method === 'HEAD' ? '' : mode === 'echo' ? content : show(method, target, mode === 'ignore' ? '' : mode === 'part' ? content.slice(0, 3) : content)
+    // A final answer before the 100 was sent ends the connection (design §6).
+    const unread = expectContinue && request.framing !== 'none' && mode === 'ignore'
+    const interim = expectContinue && request.framing !== 'none'
+    return { ...plain, method, statuses: [200], content: body, close: unread ? null : !keepAlive, interim, mayBeLast: unread }
+  }
+}
+
+const plain: Omit<Expected, 'method' | 'statuses'> = { content: null, close: true, interim: false, mayBeCut: false, optional: false, mayBeLast: false }
+
+const closes = (answer: Answer): boolean => valuesOf(answer.fields, 'connection').some(value => value.toLowerCase() === 'close')
+
+function compare(answers: readonly Answer[], expected: readonly Expected[], isReset: boolean): string {
+  if (answers.length > expected.length) return `${answers.length} answers, ${expected.length} expected`
+  for (const [i, answer] of answers.entries()) {
+    const { statuses, content, close, interim, mayBeCut, mayBeLast } = expected[i]!
+    const last = i === answers.length - 1
+    if (answer.cut) {
+      if (!(last && (isReset || mayBeCut))) return `answer ${i} is cut short`
+      continue
+    }
+    if (!statuses.includes(answer.status)) return `answer ${i}: status ${answer.status}`
+    if (answer.interim.length > (interim ? 1 : 0) || answer.interim.some(each => each.status !== 100)) return `answer ${i}: interim answers`
+    if (content !== null && answer.content !== content && !(answer.framing === 'close' && isReset)) return `answer ${i}: other content`
+    if (close !== null && closes(answer) !== close) return `answer ${i}: ${close ? 'no close' : 'close'}`
+    if (closes(answer) && !last) return `answers behind one that closes`
+    if (answer.status >= 400 && answer.framing !== 'length' && expected[i]!.method !== 'HEAD') return `answer ${i}: a refusal without a length`
+    if (last && answers.length < expected.length && mayBeLast && closes(answer)) return ''
+  }
+  if (isReset) return ''
+  const missing = expected.slice(answers.length)
+  return missing.every(each => each.optional) ? '' : `${missing.length} answers are missing`
+}

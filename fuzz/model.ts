@@ -164,6 +164,11 @@ function lineAt(input: string, at: number): { text: string, end: 'crlf' | 'open'
   return { text: found, end, next: Math.min(at + found.length + 2, input.length) }
 }
 
+/** Not ended within the limit. What stands where the CR had to be is too much as well as wrong. */
+function fieldLineTooLong(line: { text: string, end: string }, limits: ModelLimits): boolean {
+  return line.text.length > limits.fieldLine || (line.end === 'bare' && line.text.length === limits.fieldLine)
+}
+
 function readMessage(input: string, start: number, settings: ModelSettings): ModelRequest | Failure {
   const { limits } = settings
   const empty = /(?:\r\n)*/y
@@ -174,19 +179,25 @@ function readMessage(input: string, start: number, settings: ModelSettings): Mod
     { kind: 'error', statuses: [...new Set(statuses)].sort(), from: start, to, inContent: false, partial: null }
   )
   const tooLong = (to: number): boolean => to - start > limits.head
-  if (emptyLines > limits.emptyLines || tooLong(at)) return error(tooLong(at) ? [400, 431] : [400], at)
-  if (/^\r?$/.test(input.slice(at, at + 2))) return { kind: 'incomplete', at: start, where: 'empty lines', may: [], partial: null }
+  if (emptyLines > limits.emptyLines) return error(tooLong(at) ? [400, 431] : [400], at)
+  if (/^\r?$/.test(input.slice(at, at + 2))) {
+    if (tooLong(input.length)) return error([431], input.length)
+    const full = emptyLines === limits.emptyLines && input.endsWith('\r', at + 1)
+    return { kind: 'incomplete', at: start, where: 'empty lines', may: full ? [400] : [], partial: null }
+  }
 
   const first = lineAt(input, at)
   const faults: number[] = []
   const lineTooLong = first.text.length > limits.requestLine
   if (lineTooLong) faults.push(414)
   // Two limits passed by one line: the one that was passed first.
-  if (tooLong(first.end === 'crlf' ? first.next : at + first.text.length) && !(lineTooLong && at + limits.requestLine < start + limits.head)) faults.push(431)
-  if (first.end === 'bare') return error([...faults, 400, ...versionFault(first.text)], first.next)
+  if (tooLong(first.next) && !(lineTooLong && at + limits.requestLine < start + limits.head)) faults.push(431)
+  if (first.end === 'bare') return error([...faults, ...(first.text.length === limits.requestLine ? [414] : []), 400, ...versionFault(first.text)], first.next)
   if (first.end === 'open') {
-    if (faults.length > 0) return error([...faults, ...requestLineMay(first.text, settings)], input.length)
-    return { kind: 'incomplete', at: start, where: 'request line', may: requestLineMay(first.text, settings), partial: null }
+    // Behind a CR only LF may come: the line is what it is.
+    const may = input.endsWith('\r') ? requestLineFaults(first.text, settings) : requestLineMay(first.text, settings)
+    if (faults.length > 0) return error([...faults, ...may], input.length)
+    return { kind: 'incomplete', at: start, where: 'request line', may, partial: null }
   }
   faults.push(...requestLineFaults(first.text, settings))
   if (faults.length > 0) return error(faults, first.next)
@@ -206,8 +217,8 @@ function readMessage(input: string, start: number, settings: ModelSettings): Mod
       break
     }
     const faults: number[] = []
-    if (line.text.length > limits.fieldLine) faults.push(431)
-    if (tooLong(line.end === 'crlf' ? line.next : at + line.text.length)) faults.push(431)
+    if (fieldLineTooLong(line, limits)) faults.push(431)
+    if (tooLong(line.next)) faults.push(431)
     if (line.end === 'open') {
       const broken = FIELD_LINE_BEGUN.test(input.slice(at)) ? [] : [400]
       const many = request.fields.length >= limits.fields && line.text !== '' ? [431] : []
@@ -399,13 +410,13 @@ export function readChunks(input: string, request: ModelRequest, settings: Model
   for (;;) {
     const line = lineAt(input, at)
     const faults: number[] = []
-    const long = (line.end === 'crlf' ? line.next : at + line.text.length) - section > limits.trailers
+    const long = line.next - section > limits.trailers
     if (line.text === '' && line.end === 'crlf') {
-      if (long) return error([431], line.next)
+      // The last CRLF is not of the section: trailer-section = *( field-line CRLF ).
       request.end = line.next
       return request
     }
-    if (line.text.length > limits.fieldLine || long) faults.push(431)
+    if (fieldLineTooLong(line, limits) || (long && line.text !== '')) faults.push(431)
     if (line.end === 'open') {
       const broken = FIELD_LINE_BEGUN.test(input.slice(at)) ? [] : [400]
       const many = request.trailers.length >= limits.trailerFields && line.text !== '' ? [431] : []

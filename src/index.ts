@@ -4,6 +4,7 @@ export { listen, wrapTls, Listener, type ListenOptions, type TlsListenOptions } 
 export { formatDateTime } from './server/date-time.ts'
 export {
   ALREADY_HANDLED,
+  type AlreadyHandled,
   type Application,
   type Body,
   type Environ,

@@ -58,7 +58,7 @@ function surface(): string {
   let queue = [...declarationsOf(index).exported].map(([alias, place]) => ({ ...place, title: alias }))
   for (let round = 0; queue.length > 0; round++) {
     const next: typeof queue = []
-    for (const { file, name, title } of queue.sort((a, b) => a.title < b.title ? -1 : 1)) {
+    for (const { file, name } of queue.sort((a, b) => a.title < b.title ? -1 : 1)) {
       if (seen.has(`${file}#${name}`)) continue
       seen.add(`${file}#${name}`)
       const { texts, imported } = declarationsOf(file)

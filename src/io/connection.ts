@@ -88,6 +88,8 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   private sending: Progress | null = null
   /** After a takeover: the connection as its new owner has it. */
   private duplex: Duplex | null = null
+  /** The cycle that took it over, until its application returns or the connection closes. */
+  private taken: Cycle | null = null
 
   constructor(engine: Engine, transport: Transport) {
     this.engine = engine
@@ -110,9 +112,8 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       return
     }
     this.inRead = true
-    // A stream's 'data' runs in the context of whoever pushed; a handle's callback has none.
-    if (this.transport.kind === 'handle') this.interpret(bytes, start, end)
-    else this.engine.root.runInAsyncScope(this.interpret, this, bytes, start, end)
+    // Whatever context this callback has: a handle's is none, a stream's that of whoever pushed.
+    this.engine.root.runInAsyncScope(this.interpret, this, bytes, start, end)
     this.settle()
     this.inRead = false
   }
@@ -469,12 +470,25 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   mayPersist(cycle: Cycle): boolean {
     const engine = this.engine
     if (engine.keepalive === 0 || engine.crowded) return false
-    const more = this.stash !== null || (this.rest !== null && this.restStart < this.restEnd)
-    if ((engine.draining || this.peerEnded) && !more) return false
+    if (engine.draining ? !this.anotherHead() : this.peerEnded && !this.moreInput()) return false
     // RFC 9110 §10.1.1: after a final answer without a 100 nobody knows whether the content will come.
     if (cycle.content !== null && cycle.head.expectContinue && !cycle.continued) return false
     if (this.incoming === null) return true
     return this.incoming.announcedRest <= engine.limits.maxDrain
+  }
+
+  private moreInput(): boolean {
+    return this.stash !== null || (this.rest !== null && this.restStart < this.restEnd)
+  }
+
+  /** Behind the request being answered another one has been read whole: in a drain it still gets its answer. */
+  private anotherHead(): boolean {
+    const { stash, rest, engine, incoming } = this
+    if (!this.moreInput() || incoming !== null) return false
+    const parser = engine.lendParser(this.transport.secure)
+    const complete = (stash !== null ? parser.execute(stash, 0, stash.length) : parser.execute(rest!, this.restStart, this.restEnd)) > 0
+    engine.giveBackParser(parser)
+    return complete
   }
 
   /** The answer is complete: drain the rest of the request, or finish at once. */
@@ -551,12 +565,13 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       this.linger()
       return
     }
+    cycle.refusal = `${name}: ${reason}`
     if (cycle.ended) {
       // Found while the rest of the request was being thrown away: its answer stands.
       this.finish(cycle, false)
       return
     }
-    cycle.reason = `${name}: ${reason}`
+    cycle.reason = cycle.refusal
     cycle.ended = true
     cycle.content?.fail(code)
     cycle.owner?.onAborted(cycle.reason)
@@ -619,6 +634,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     }
     if (!complete) for (let ended = this.firstEnded; ended !== null; ended = ended.nextEnded) if (ended.reason === '') ended.reason = reason
     this.endCycles(complete)
+    if (this.taken !== null) this.applicationReturned(this.taken)
     this.engine.closed(this)
     this.whenClosed?.()
   }
@@ -672,10 +688,11 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     this.incoming = null
     cycle.ended = true
     this.engine.deadlines.remove(this)
+    if (this.transport.pendingBytes === 0) this.endCycles(true)
     const duplex = this.transport.detach(leftover)
     this.duplex = duplex
+    this.taken = cycle
     duplex.once('close', () => this.closed('the connection was closed'))
-    this.addEnded(cycle)
     return duplex
   }
 
@@ -683,13 +700,12 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     return STATE_NAMES[this.state]!
   }
 
-  get isTakenOver(): boolean {
-    return this.state === TAKEN_OVER
-  }
-
-  /** The application returned from a takeover: its cycle ends, the connection goes on without us. */
-  endTakeover(): void {
-    if (this.state === TAKEN_OVER) this.endCycles(true)
+  /** The application returned; if it had taken the connection over its cycle ends, and the connection goes on without us. */
+  applicationReturned(cycle: Cycle): void {
+    if (this.taken !== cycle) return
+    this.taken = null
+    cycle.completed = true
+    cycle.tell(this.engine.handler)
   }
 
   /** A cycle's post hooks are still running. */

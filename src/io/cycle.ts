@@ -61,6 +61,8 @@ export class Cycle implements Ended {
   reason = ''
   /** Everything of the answer was handed to the kernel. */
   completed = false
+  /** The peer error of this request, if it made one, for the log; '' else. */
+  refusal = ''
   /** Virtual time of its head, for deadlines. */
   readonly startedAt: number
   /** Next in the connection's list of cycles whose last bytes are not in the kernel yet. */

@@ -46,6 +46,14 @@ export interface Taker {
   listenerClosed(): void
 }
 
+/** accept(2) failures that pass: libuv tries again by itself, and a server must outlive them. */
+const PASSING = new Set(['ECONNABORTED', 'ECONNRESET', 'EPROTO', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EPERM', 'EAGAIN', 'EINTR', 'ENETDOWN', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOPROTOOPT', 'EOPNOTSUPP'])
+
+/** A connection could not be accepted, but the listener is sound. */
+export function isPassing(error: NodeJS.ErrnoException): boolean {
+  return error.syscall === 'accept' && error.code !== undefined && PASSING.has(error.code)
+}
+
 /** Between the net.Server and whoever serves it; shared by a listener and the one that `wrapTls` made of it. */
 class Intake {
   readonly server: Server

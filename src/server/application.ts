@@ -8,8 +8,13 @@ export type Piece = string | Uint8Array
 /** What an application may answer with. A bare string or byte array is one piece; an array has a computed Content-Length. */
 export type Body = Piece | Iterable<Piece> | AsyncIterable<Piece>
 
+declare const handled: unique symbol
+/** The type of ALREADY_HANDLED: an interface, because TypeScript widens a unique symbol that an async function returns. */
+export interface AlreadyHandled {
+  readonly [handled]: true
+}
 /** Returned by an application that took the connection over (eventlet `WSGI_LOCAL.already_handled`). */
-export const ALREADY_HANDLED: unique symbol = Symbol.for('wirelet.already_handled')
+export const ALREADY_HANDLED: AlreadyHandled = Symbol.for('wirelet.already_handled') as unknown as AlreadyHandled
 
 /** A status: `'200 OK'`, or `200` for the usual reason phrase. */
 export type Status = string | number
@@ -29,7 +34,7 @@ export type Write = (piece: Piece) => Promise<boolean>
 export type StartResponse = (status: Status, headers?: Headers, excInfo?: unknown) => Write
 
 /** The application: called once per request with its environ. */
-export type Application = (environ: Environ, startResponse: StartResponse) => Body | typeof ALREADY_HANDLED | Promise<Body | typeof ALREADY_HANDLED>
+export type Application = (environ: Environ, startResponse: StartResponse) => Body | AlreadyHandled | Promise<Body | AlreadyHandled>
 
 /** `func(environ, ...args, kwargs)` after the answer left or the peer did; `kwargs` only when given. May be async. */
 export type PostHook = readonly [

@@ -1,18 +1,19 @@
 // Post hooks: what an application wants done after its answer left, or its peer did. In order, each guarded and bounded in time.
 import type { Clock } from '../io/clock.ts'
 import type { Environ, PostHook } from './application.ts'
+import { describeError } from './describe-error.ts'
 
 /** Runs the hooks one after the other; resolves when the last has settled or timed out. Null when all of them were synchronous. Never rejects. */
 export function runHooks(hooks: readonly PostHook[], environ: Environ, clock: Clock, timeout: number, logError: (message: string) => void): Promise<void> | null {
   for (let i = 0; i < hooks.length; i++) {
     const result = callHook(hooks[i]!, environ, logError)
-    if (isPromise(result)) return runLater(result, hooks, i + 1, environ, clock, timeout, logError)
+    if (result !== null) return runLater(result, hooks, i + 1, environ, clock, timeout, logError)
   }
   return null
 }
 
 async function runLater(
-  first: PromiseLike<unknown>,
+  first: Promise<unknown>,
   hooks: readonly PostHook[],
   next: number,
   environ: Environ,
@@ -23,23 +24,25 @@ async function runLater(
   await bounded(first, clock, timeout, logError)
   for (let i = next; i < hooks.length; i++) {
     const result = callHook(hooks[i]!, environ, logError)
-    if (isPromise(result)) await bounded(result, clock, timeout, logError)
+    if (result !== null) await bounded(result, clock, timeout, logError)
   }
 }
 
-function callHook(hook: PostHook, environ: Environ, logError: (message: string) => void): unknown {
+/** Null when the hook has done its work. */
+function callHook(hook: PostHook, environ: Environ, logError: (message: string) => void): Promise<unknown> | null {
   try {
     const [func, args = [], kwargs] = hook
     // The list was the application's to fill: what its function takes is known to it alone.
     const rest = (kwargs === undefined ? args : [...args, kwargs]) as never[]
-    return func(environ, ...rest)
+    const result: unknown = func(environ, ...rest)
+    return typeof result === 'object' && result !== null && 'then' in result ? Promise.resolve(result) : null
   } catch (error) {
-    logError(`a post hook failed: ${describe(error)}`)
-    return undefined
+    logError(`a post hook failed: ${describeError(error)}`)
+    return null
   }
 }
 
-function bounded(result: PromiseLike<unknown>, clock: Clock, timeout: number, logError: (message: string) => void): Promise<void> {
+function bounded(result: Promise<unknown>, clock: Clock, timeout: number, logError: (message: string) => void): Promise<void> {
   return new Promise((resolve) => {
     const timer = Number.isFinite(timeout)
       ? clock.after(timeout, () => {
@@ -52,16 +55,8 @@ function bounded(result: PromiseLike<unknown>, clock: Clock, timeout: number, lo
       resolve()
     }
     result.then(settled, (error: unknown) => {
-      logError(`a post hook failed: ${describe(error)}`)
+      logError(`a post hook failed: ${describeError(error)}`)
       settled()
     })
   })
-}
-
-function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }

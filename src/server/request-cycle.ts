@@ -14,6 +14,7 @@ import type { Address } from '../io/transport.ts'
 import { ALREADY_HANDLED, type Application, type Environ, type Headers, type Piece, type PostHook, type Status, type TlsInfo, type Write } from './application.ts'
 import { AsyncPieces, IterablePieces, type Pieces } from './body.ts'
 import { LazyEnviron, type EnvironSource } from './environ.ts'
+import { attempt, describeError } from './describe-error.ts'
 import { Input, type InputSource } from './input.ts'
 import { nextRequestId } from './request-id.ts'
 
@@ -73,14 +74,11 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   }
 
   private call(): void {
-    let result: unknown
     try {
-      result = this.server.application(this.lazy.environ, (status, headers, excInfo) => this.start(status, headers, excInfo))
+      this.answerWith(this.server.application(this.lazy.environ, (status, headers, excInfo) => this.start(status, headers, excInfo)))
     } catch (error) {
       this.fail(error)
-      return
     }
-    this.answerWith(result)
   }
 
   // ── What the application returned ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -103,8 +101,11 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   }
 
   private settled(value: unknown): void {
-    if (typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function') this.fail(noBody(value))
-    else this.answerWith(value)
+    try {
+      this.answerWith(value)
+    } catch (error) {
+      this.fail(error)
+    }
   }
 
   private answerArray(pieces: readonly unknown[]): void {
@@ -209,6 +210,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   private finish(): void {
     if (this.over) return
     this.over = true
+    this.cycle.connection.applicationReturned(this.cycle)
     const body = this.closeable
     this.closeable = this.pieces = null
     if (body === null) return
@@ -231,7 +233,6 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
       return
     }
     this.finish()
-    this.cycle.connection.endTakeover()
   }
 
   // ── Failures ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -239,11 +240,10 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   /** The application threw, rejected, or returned what is no body. */
   fail(error: unknown): void {
     const cycle = this.cycle
-    const status = error instanceof WireletError && error !== undefined ? error.status : 500
+    const status = statusOf(error)
     if (this.aborted !== '' || cycle.ended) {
       // The peer has its answer or is gone: an application that lets RequestAborted pass is not worth a line.
       if (status === 500) this.logFailure('the application failed after its request had ended', error)
-      if (this.isTakenOver) cycle.connection.endTakeover()
       this.stop()
       return
     }
@@ -259,15 +259,11 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
       cycle.connection.cut(cycle.reason)
     } else {
       cycle.dropHeld()
-      const text = this.server.debug ? stackOf(error) : ''
+      const text = this.server.debug ? describeError(error) : ''
       cycle.setHead(encodeResponseHead(500, [['Content-Type', 'text/plain; charset=utf-8'], ['Connection', 'close']], true))
       cycle.answer([text], Buffer.byteLength(text))
     }
     this.stop()
-  }
-
-  private get isTakenOver(): boolean {
-    return this.cycle.connection.isTakenOver
   }
 
   private log(message: string): void {
@@ -275,7 +271,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   }
 
   private logFailure(what: string, error: unknown): void {
-    this.log(`${what}: ${stackOf(error)}`)
+    this.log(`${what}: ${describeError(error)}`)
   }
 
   // ── The io cycle's owner ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -483,18 +479,11 @@ function noPiece(piece: unknown): Error {
 function typeName(value: unknown): string {
   if (value === null || value === undefined) return String(value)
   if (typeof value !== 'object') return `a ${typeof value}`
-  const name: unknown = (value as object).constructor?.name
+  const name: unknown = attempt(() => value.constructor.name)
   return `an object (${typeof name === 'string' && name !== '' ? name : 'without a class'})`
 }
 
-function stackOf(error: unknown): string {
-  if (error instanceof Error) {
-    const cause = error.cause === undefined ? '' : `\ncaused by ${stackOf(error.cause)}`
-    return `${error.stack ?? String(error)}${cause}`
-  }
-  try {
-    return String(error)
-  } catch {
-    return typeName(error)
-  }
+/** What answers the request when the application lets this error pass. */
+function statusOf(error: unknown): number {
+  return attempt(() => (error instanceof WireletError ? error.status : 500)) ?? 500
 }

@@ -8,7 +8,7 @@ import type { Connection, ConnectionState } from '../io/connection.ts'
 import type { DeadlineName } from '../io/counters.ts'
 import type { Cycle } from '../io/cycle.ts'
 import { Engine, type PeerErrorEvent } from '../io/engine.ts'
-import { fromServer, type Listener } from '../io/listener.ts'
+import { fromServer, isPassing, type Listener } from '../io/listener.ts'
 import type { Refusal } from '../io/refusal.ts'
 import { StreamTransport } from '../io/stream-transport.ts'
 import type { Address, Transport } from '../io/transport.ts'
@@ -238,6 +238,10 @@ export class Server {
 
   /** @internal */
   onListenerError(error: Error): void {
+    if (isPassing(error)) {
+      this.logError(`a connection could not be accepted: ${error.message}`)
+      return
+    }
     this.logError(`the listener failed: ${error.message}`)
     this.finish(error)
     void this.close()
@@ -360,7 +364,7 @@ export class Server {
       bodyLength: cycle.bodyBytes,
       wireLength: cycle.wireBytes,
       wallSeconds,
-      reason: cycle.reason.startsWith('HPE_') ? cycle.reason : '',
+      reason: cycle.refusal,
       requestId: this.accessLog.wantsRequestId && request !== null ? request.requestId : ''
     })
   }

@@ -1,53 +1,11 @@
-// Back-pressure both ways: whoever is slow stops the other side, nothing is lost, reordered or sent twice, and memory stays bounded.
-import { createHash, type Hash } from 'node:crypto'
-import { once } from 'node:events'
-import * as http from 'node:http'
+// Back-pressure: a reader that is slow stops the application, nothing is lost, reordered or sent twice, and memory stays bounded.
 import * as assert from 'uvu/assert'
 import { lentBuffers } from '../../src/io/buffer-pool.ts'
-import type { Application, Piece } from '../../src/server/application.ts'
-import { type Harness, deferred, get, inMemory, memoryPair, onEveryTransport, stable, turns, until } from '../support/harness.ts'
+import type { Piece } from '../../src/server/application.ts'
+import { deferred, get, inMemory, memoryPair, onEveryTransport, stable, turns, until } from '../support/harness.ts'
 import { connectTo } from '../support/sockets.ts'
-import { random } from '../support/splits.ts'
-import { within } from '../support/within.ts'
 
 const MiB = 1 << 20
-
-/** Strings and byte arrays of all sizes, one-byte and wide, until `total` bytes; the same for the same seed. */
-function* mixed(total: number, seed: number): Generator<Piece> {
-  const next = random(seed)
-  const noise = Buffer.alloc(MiB)
-  for (let i = 0; i < noise.length; i += 4) noise.writeUInt32LE((next() * 2 ** 32) >>> 0, i)
-  const latin = noise.toString('latin1').replace(/[^\x20-\x7e]/g, 'é')
-  const ascii = latin.replaceAll('é', 'e')
-  for (let left = total; left > 0;) {
-    const size = Math.floor(next() < 0.5 ? next() * 300 : next() * 200_000)
-    const at = Math.floor(next() * (MiB - size))
-    const kind = Math.floor(next() * 4)
-    let piece: Piece = kind === 0 ? ascii.slice(at, at + size) : kind === 1 ? latin.slice(at, at + size) : kind === 2 ? noise.subarray(at, at + size) : new Uint8Array(noise.subarray(at, at + size))
-    if (Buffer.byteLength(piece) > left) piece = Buffer.alloc(left, 'z')
-    left -= Buffer.byteLength(piece)
-    yield piece
-  }
-}
-
-function sha256(pieces: Iterable<Piece>): string {
-  const hash = createHash('sha256')
-  for (const piece of pieces) hash.update(piece)
-  return hash.digest('hex')
-}
-
-/** By node:http, a parser of somebody else's. */
-async function download(h: Harness, port: number, path: string, hash: Hash): Promise<number> {
-  let size = 0
-  const request = http.get({ port, host: '127.0.0.1', path, agent: false })
-  const [response] = await within(5_000, once(request, 'response') as Promise<[http.IncomingMessage]>, 'a response')
-  response.on('data', (chunk: Buffer) => {
-    size += chunk.length
-    hash.update(chunk)
-  })
-  await within(20_000, once(response, 'end'), `the end of ${path} over ${h.kind.name}`)
-  return size
-}
 
 onEveryTransport('a slow reader', (h, test) => {
   for (const kind of ['generator', 'async generator', 'write()'] as const) {
@@ -140,78 +98,7 @@ onEveryTransport('a slow reader', (h, test) => {
     for (let i = 0; i < 10_000; i++) assert.is((await client.response()).text, `/${i}`)
     await sent
   })
-}, { unix: true, tls: true }).run()
-
-onEveryTransport('100 MiB', (h, test) => {
-  test('of strings and byte arrays, chunked and with their length: not a bit is different', async () => {
-    const TOTAL = 100 * MiB
-    const application: Application = (environ, startResponse) => {
-      startResponse(200, environ.PATH_INFO === '/length' ? { 'Content-Length': TOTAL } : {})
-      if (environ.PATH_INFO === '/length') return mixed(TOTAL, 7)
-      return (async function* () { yield* mixed(TOTAL, 7) })()
-    }
-    const { port } = await h.serve(application)
-    const expected = sha256(mixed(TOTAL, 7))
-    for (const path of ['/length', '/chunked']) {
-      const hash = createHash('sha256')
-      assert.is(await download(h, port, path, hash), TOTAL)
-      assert.is(hash.digest('hex'), expected)
-    }
-  })
-}).run()
-
-onEveryTransport('a slow application', (h, test) => {
-  const TOTAL = 20 * MiB
-  const upload = (framing: string): { head: string; content: Buffer[]; tail: string; hash: string } => {
-    const pieces = [...mixed(TOTAL, 11)].map(piece => Buffer.from(piece as string)).filter(piece => piece.length > 0)
-    const chunks = pieces.flatMap(piece => [Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from('\r\n')])
-    const chunked = framing === 'chunked'
-    return {
-      head: `POST / HTTP/1.1\r\nHost: a\r\n${chunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${TOTAL}`}\r\n\r\n`,
-      content: chunked ? chunks : pieces,
-      tail: (chunked ? '0\r\n\r\n' : '') + get('/next'),
-      hash: sha256(pieces)
-    }
-  }
-
-  for (const framing of ['length', 'chunked']) {
-    for (const way of ['read(n)', 'iteration'] as const) {
-      test(`20 MiB, ${framing}, ${way}: reading stops until the application goes on; the hash is right`, async () => {
-        const gate = deferred()
-        await h.serve(async (environ, startResponse) => {
-          if (environ.PATH_INFO === '/next') {
-            startResponse(200)
-            return ['next']
-          }
-          const hash = createHash('sha256')
-          const input = environ['wsgi.input']
-          hash.update(await input.read(1000))
-          await gate.promise
-          if (way === 'iteration') for await (const piece of input) hash.update(piece)
-          else {
-            for (let piece = await input.read(100_000); piece.length > 0; piece = await input.read(100_000)) {
-              hash.update(piece)
-              await turns(1)
-            }
-          }
-          startResponse(200)
-          return [hash.digest('hex')]
-        })
-        const { head, content, tail, hash } = upload(framing)
-        const client = await h.connect()
-        client.stream.write(head)
-        for (const piece of content) client.stream.write(piece)
-        client.stream.write(tail)
-        await turns()
-        const waiting = await stable(() => client.stream.writableLength)
-        assert.ok(waiting > 4 * MiB, `${waiting} bytes wait at the client`)
-        gate.resolve()
-        assert.is((await client.response()).text, hash)
-        assert.is((await client.response()).text, 'next')
-      })
-    }
-  }
-}, { unix: true }).run()
+}, { tls: true }).run()
 
 inMemory('exactly', (h, test) => {
   test('a reader of one byte at a time', async () => {

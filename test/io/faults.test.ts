@@ -76,6 +76,13 @@ const pieces: WatchedApplication = request => {
   return request.sync(() => (i++ < 60 ? (i % 2 === 0 ? 'p'.repeat(i * 100) : Buffer.alloc(i * 230, 'q')) : null))
 }
 
+/** 300 000 octets by write(), each waited for, until one says that the peer is gone. */
+const writes: WatchedApplication = async request => {
+  const write = request.start()
+  for (let i = 0; i < 30; i++) if (!(await write('w'.repeat(10_000)))) break
+  return []
+}
+
 const upgrade: WatchedApplication = request => {
   const duplex = request.environ['wirelet.upgrade']()
   duplex.on('data', (bytes: Buffer) => duplex.write(bytes))
@@ -137,6 +144,7 @@ const CONVERSATIONS: Conversation[] = [
   { name: 'HEAD of a stream', application: waits, steps: [head('HEAD /a HTTP/1.1') + '\r\n', openGates], statuses: [200] },
   { name: 'a large answer', application: large, steps: [holdBack, head('GET /a HTTP/1.1') + '\r\n', takeSome, takeAll], statuses: [200] },
   { name: 'a large answer in pieces', application: pieces, steps: [holdBack, head('GET /a HTTP/1.1') + '\r\n', takeSome, takeSome, takeAll], statuses: [200] },
+  { name: 'write() and wait', application: writes, steps: [holdBack, head('GET /a HTTP/1.1') + '\r\n', takeSome, takeSome, takeAll], statuses: [200] },
   {
     name: 'answers that the kernel does not take',
     application: hello,
@@ -247,20 +255,19 @@ const DELAYS: Record<string, Fault> = {
   }
 }
 
-async function converse(conversation: Conversation, at: number, fault: Fault): Promise<Scene> {
-  const scene = await Scene.open(conversation.application, conversation.options)
-  scene.mayFail = conversation.name.includes('throws')
-  const run = new Run(scene)
-  for (let i = 0; i < conversation.steps.length; i++) {
-    if (i === at) {
-      await fault(run)
-      if (i > 0) await scene.settle()
+function converse(conversation: Conversation, at: number, fault: Fault): Promise<Scene> {
+  return Scene.play(conversation.application, conversation.options ?? {}, async scene => {
+    scene.mayFail = conversation.delaysShow === 'in the cut'
+    const run = new Run(scene)
+    for (let i = 0; i < conversation.steps.length; i++) {
+      if (i === at) {
+        await fault(run)
+        if (i > 0) await scene.settle()
+      }
+      await run.step(conversation.steps[i]!)
     }
-    await run.step(conversation.steps[i]!)
-  }
-  if (at === conversation.steps.length) await fault(run)
-  await scene.finish()
-  return scene
+    if (at === conversation.steps.length) await fault(run)
+  })
 }
 
 const NOTHING: Fault = () => {}
@@ -335,9 +342,10 @@ onEveryTransport('faults on a socket', (harness, test) => {
   test('a failed write is no completed answer', async () => {
     const gate = deferred()
     const called = deferred()
-    const ended = deferred<Outcome | null>()
+    const outcomes: (Outcome | null)[] = []
+    const ended = deferred()
     const { server } = await harness.serve(async (environ, start) => {
-      environ['eventlet.posthooks'].push([seen => ended.resolve(seen['wirelet.outcome'])])
+      environ['eventlet.posthooks'].push([seen => outcomes.push(seen['wirelet.outcome']) === 1 && ended.resolve()])
       called.resolve()
       await gate.promise
       start('200 OK')
@@ -350,16 +358,18 @@ onEveryTransport('faults on a socket', (harness, test) => {
     client.resetNow()
     await turns()
     gate.resolve()
-    const outcome = await ended.promise
+    await ended.promise
+    const outcome = outcomes[0]
     assert.is(outcome!.completed, false)
     assert.not.equal(outcome!.reason, '')
     await until(() => server.connections === 0, 'the connection to end')
   })
 
   test('an answer with Connection: close that is lost in the kernel is no completed answer', async () => {
-    const ended = deferred<Outcome | null>()
+    const outcomes: (Outcome | null)[] = []
+    const ended = deferred()
     await harness.serve((environ, start) => {
-      environ['eventlet.posthooks'].push([seen => ended.resolve(seen['wirelet.outcome'])])
+      environ['eventlet.posthooks'].push([seen => outcomes.push(seen['wirelet.outcome']) === 1 && ended.resolve()])
       start('200 OK')
       return [Buffer.alloc(16 << 20)]
     })
@@ -368,7 +378,8 @@ onEveryTransport('faults on a socket', (harness, test) => {
     await client.send('GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n')
     await turns(50)
     client.resetNow()
-    const outcome = await ended.promise
+    await ended.promise
+    const outcome = outcomes[0]
     assert.is(outcome!.completed, false)
     assert.not.equal(outcome!.reason, '')
   })

@@ -1,5 +1,5 @@
 // The table of design.md §3, a test per cell: a connection is brought into a state, one thing happens, and the whole reaction is stated:
-// final statuses sent · how the connection stands · what the application saw · how requests ended. After each, everything else must hold (Scene.finish).
+// final statuses sent · how the connection stands · what the application saw · how requests ended. After each, everything else must hold (Scene.play).
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { ALREADY_HANDLED } from '../../src/server/application.ts'
@@ -144,20 +144,20 @@ const after = (ms: number): Then['then'] => at => at.scene.pass(ms)
 function row(name: string, state: State, cells: Record<string, Cell>): void {
   for (const [event, cell] of Object.entries(cells)) {
     table(`${name} × ${event}`, async () => {
-      const scene = await Scene.open(state.application, state.options)
-      const at = new Situation(scene, scene.connect())
-      await state.reach(at)
-      assert.is(at.state, state.is, 'the state that was to be reached')
-      at.mark()
-      await EVENTS[event.replace(/,.*$/, '')]!(at, state)
-      const [first, ...more] = typeof cell === 'string' ? [cell] : cell
-      assert.is(at.reaction(), first)
-      for (const { then, be } of more) {
-        await then(at)
-        await scene.settle()
-        assert.is(at.reaction(), be)
-      }
-      await scene.finish()
+      await Scene.play(state.application, state.options ?? {}, async scene => {
+        const at = new Situation(scene, scene.connect())
+        await state.reach(at)
+        assert.is(at.state, state.is, 'the state that was to be reached')
+        at.mark()
+        await EVENTS[event.replace(/,.*$/, '')]!(at, state)
+        const [first, ...more] = typeof cell === 'string' ? [cell] : cell
+        assert.is(at.reaction(), first)
+        for (const { then, be } of more) {
+          await then(at)
+          await scene.settle()
+          assert.is(at.reaction(), be)
+        }
+      })
     })
   }
 }
@@ -463,6 +463,25 @@ const idle: State = {
   deadline: 75_000,
   provoke: at => void at.peer.receive(GET)
 }
+
+/** Five answers of 20 000 octets, of which the kernel takes no more than three. */
+row('responding, pipelined answers that nobody takes', {
+  application: request => {
+    request.start()
+    return ['x'.repeat(20_000)]
+  },
+  reach: async at => {
+    at.peer.hold(100).receive(GET.repeat(20))
+    await at.scene.settle()
+    assert.ok(at.scene.requests.length >= 3 && at.scene.requests.length <= 4, `${at.scene.requests.length} requests begun`)
+  },
+  is: 'idle'
+}, {
+  'FIN': ['open', { then: take, be: `${'200; '.repeat(20)}destroyed${'; completed'.repeat(20)}` }],
+  'reset': ['open', { then: at => at.peer.failPending(), be: `cut; lost${`; ${BROKEN}`.repeat(4)}` }],
+  'failed write': `cut; lost${`; ${BROKEN}`.repeat(4)}`,
+  'drain begins': ['open', { then: take, be: `${'200; '.repeat(19)}200 close; half-closed${'; completed'.repeat(20)}` }]
+})
 
 row('idle', idle, {
   'FIN': 'destroyed',

@@ -2,9 +2,8 @@
 import { Readable } from 'node:stream'
 import * as assert from 'uvu/assert'
 import type { Application, Body, Piece } from '../../src/server/application.ts'
-import type { ServeOptions } from '../../src/server/options.ts'
-import { type Harness, type Running, deferred, get, onEveryTransport, turns, until } from '../support/harness.ts'
-import type { RawClient, Response } from '../support/raw-client.ts'
+import { deferred, get, onEveryTransport, turns, until } from '../support/harness.ts'
+import type { Response } from '../support/raw-client.ts'
 
 /** Serves one body for every request. */
 function bodyOf(make: () => unknown, headers: [string, string | number][] = []): Application {
@@ -12,19 +11,6 @@ function bodyOf(make: () => unknown, headers: [string, string | number][] = []):
     startResponse(200, headers)
     return make() as Body
   }
-}
-
-interface Asked extends Running {
-  client: RawClient
-  answer: Response
-}
-
-async function ask(h: Harness, application: Application, options: ServeOptions = {}, request: string = get()): Promise<Asked> {
-  const running = await h.serve(application, options)
-  const client = await h.connect()
-  await client.send(request)
-  const answer = await client.response({ method: request.slice(0, request.indexOf(' ')) })
-  return { ...running, client, answer }
 }
 
 function* pieces(n: number, size: number): Generator<string> {
@@ -65,7 +51,7 @@ const UNKNOWN_LENGTH: Record<string, () => unknown> = {
 onEveryTransport('bodies', (h, test) => {
   for (const [name, make] of Object.entries(KNOWN_LENGTH)) {
     test(`${name}: Content-Length in bytes of UTF-8`, async () => {
-      const { answer, client } = await ask(h, bodyOf(make))
+      const { answer, client } = await h.ask(bodyOf(make))
       assert.is(answer.header('content-length'), '10')
       assert.is(answer.text, 'aé€😀')
       assert.is(client.buffered, '')
@@ -74,12 +60,12 @@ onEveryTransport('bodies', (h, test) => {
 
   for (const [name, make] of Object.entries(UNKNOWN_LENGTH)) {
     test(`${name}: chunked to 1.1, until close to 1.0, with the application's length as it says`, async () => {
-      const { answer, client } = await ask(h, bodyOf(make))
+      const { answer, client } = await h.ask(bodyOf(make))
       assert.is(answer.framing, 'chunked')
       assert.is(answer.text, 'aé€😀')
       await client.send(get('/', '', '1.0'))
       assert.is((await client.response()).text, 'aé€😀')
-      const known = await ask(h, bodyOf(make, [['Content-Length', 10]]))
+      const known = await h.ask(bodyOf(make, [['Content-Length', 10]]))
       assert.is(known.answer.framing, 'length')
       assert.is(known.answer.text, 'aé€😀')
     })
@@ -95,7 +81,7 @@ onEveryTransport('bodies', (h, test) => {
     ['an empty Readable', () => Readable.from([]), 'chunked']
   ] as [string, () => unknown, string][]) {
     test(`${name}: an empty answer, and the connection goes on`, async () => {
-      const { answer, client } = await ask(h, bodyOf(make))
+      const { answer, client } = await h.ask(bodyOf(make))
       assert.is(answer.framing, framing)
       assert.is(answer.body.length, 0)
       await client.send(get())
@@ -107,26 +93,68 @@ onEveryTransport('bodies', (h, test) => {
   test('a string on a one-byte path: every latin-1 letter is two bytes', async () => {
     const text = Array.from({ length: 96 }, (_, i) => String.fromCharCode(160 + i)).join('')
     for (const make of [() => text, () => [text, text.slice(0, 1)], () => [text].values(), () => later([text])]) {
-      const { answer } = await ask(h, bodyOf(make))
+      const { answer } = await h.ask(bodyOf(make))
       assert.ok(answer.text.startsWith(text))
     }
+  })
+
+  test('a surrogate pair in two pieces: each piece is encoded by itself, and every count agrees', async () => {
+    const halves = ['a\ud83d', '\ude00b']
+    for (const framing of [undefined, 8]) {
+      for (const make of [() => halves, () => halves.values(), () => later(halves)]) {
+        const { answer, client } = await h.ask(bodyOf(make, framing === undefined ? [] : [['Content-Length', framing]]))
+        assert.is(answer.body.toString('hex'), '61efbfbdefbfbd62')
+        await client.send(get())
+        assert.is((await client.response()).body.length, 8)
+        assert.is(client.buffered, '')
+      }
+    }
+    const large = ['x'.repeat(20_000) + '\ud83d', '\ude00' + 'y'.repeat(20_000)]
+    const { answer } = await h.ask(bodyOf(() => large.values()), get(), { minimumChunkSize: 50_000 })
+    assert.is(answer.body.length, 40_006)
+  })
+
+  test('strings and byte arrays in turn stay in order, small and large', async () => {
+    const parts = ['é', Buffer.from('1'), 'b'.repeat(9000), Buffer.alloc(9000, 'c'), 'ü', new Uint8Array(Buffer.from('2')), Buffer.alloc(70_000, 'd'), 'e']
+    const whole = Buffer.concat(parts.map(part => Buffer.from(part as string)))
+    for (const make of [() => parts, () => parts.values(), () => later(parts)]) {
+      for (const minimumChunkSize of [0, 4096, 100_000, Infinity]) {
+        const { answer } = await h.ask(bodyOf(make), get(), { minimumChunkSize })
+        assert.ok(answer.body.equals(whole), `minimum ${minimumChunkSize}`)
+      }
+    }
+  })
+
+  test('a view of a larger buffer, and typed arrays of other kinds are refused', async () => {
+    const { answer } = await h.ask(bodyOf(() => [Buffer.from('xxabcxx').subarray(2, 5), new Uint8Array(Buffer.from('..def..').buffer.slice(0), 0, 0)]))
+    assert.is(answer.text, 'abc')
+    for (const piece of [new Uint16Array(2), new ArrayBuffer(2), new DataView(new ArrayBuffer(2))]) {
+      assert.is((await h.ask(bodyOf(() => [piece]))).answer.status, 500)
+      assert.is((await h.ask(bodyOf(() => [piece].values()))).answer.status, 500)
+    }
+  })
+
+  test('an array of a subclass, of holes, and one that is empty but for them', async () => {
+    class Pieces extends Array<string> {}
+    assert.is((await h.ask(bodyOf(() => Pieces.from(['a', 'b'])))).answer.text, 'ab')
+    assert.is((await h.ask(bodyOf(() => new Array(3)))).answer.status, 500)
   })
 
   // ── Coalescing (reference.md W11) ────────────────────────────────────────────────────────────────────────────────────────────────
 
   for (const [name, wrap] of [['sync', (all: Iterable<Piece>) => all[Symbol.iterator]()], ['async', later]] as [string, (all: Iterable<Piece>) => unknown][]) {
     test(`coalescing, ${name}: joined until the minimum is reached, then one chunk`, async () => {
-      assert.equal(sizes((await ask(h, bodyOf(() => wrap(pieces(10, 1000))))).answer), [5000, 5000])
-      assert.equal(sizes((await ask(h, bodyOf(() => wrap(pieces(5, 4095))))).answer), [8190, 8190, 4095])
-      assert.equal(sizes((await ask(h, bodyOf(() => wrap(pieces(3, 4096))))).answer), [4096, 4096, 4096])
-      assert.equal(sizes((await ask(h, bodyOf(() => wrap(pieces(4, 10))), { minimumChunkSize: 25 })).answer), [30, 10])
-      assert.equal(sizes((await ask(h, bodyOf(() => wrap(['a', '', 'bc'])), { minimumChunkSize: 0 })).answer), [1, 2])
-      assert.equal(sizes((await ask(h, bodyOf(() => wrap(['é', 'é', 'é'])), { minimumChunkSize: 4 })).answer), [4, 2])
+      assert.equal(sizes((await h.ask(bodyOf(() => wrap(pieces(10, 1000))))).answer), [5000, 5000])
+      assert.equal(sizes((await h.ask(bodyOf(() => wrap(pieces(5, 4095))))).answer), [8190, 8190, 4095])
+      assert.equal(sizes((await h.ask(bodyOf(() => wrap(pieces(3, 4096))))).answer), [4096, 4096, 4096])
+      assert.equal(sizes((await h.ask(bodyOf(() => wrap(pieces(4, 10))), get(), { minimumChunkSize: 25 })).answer), [30, 10])
+      assert.equal(sizes((await h.ask(bodyOf(() => wrap(['a', '', 'bc'])), get(), { minimumChunkSize: 0 })).answer), [1, 2])
+      assert.equal(sizes((await h.ask(bodyOf(() => wrap(['é', 'é', 'é'])), get(), { minimumChunkSize: 4 })).answer), [4, 2])
     })
   }
 
   test("environ['eventlet.minimum_write_chunk_size'] overrides, for that request", async () => {
-    const { answer, client } = await ask(h, (environ, startResponse) => {
+    const { answer, client } = await h.ask((environ, startResponse) => {
       if (environ.PATH_INFO === '/') environ['eventlet.minimum_write_chunk_size'] = 15
       startResponse(200)
       return pieces(4, 10)
@@ -167,7 +195,7 @@ onEveryTransport('bodies', (h, test) => {
   })
 
   test('a scratch buffer that is yielded again and again', async () => {
-    const { answer } = await ask(h, bodyOf(function* () {
+    const { answer } = await h.ask(bodyOf(function* () {
       const scratch = Buffer.alloc(1000)
       for (let i = 0; i < 10; i++) yield scratch.fill(48 + i)
     }))
@@ -179,13 +207,13 @@ onEveryTransport('bodies', (h, test) => {
   for (const [name, make] of Object.entries({ array: () => ['seven..'], generator: () => ['seven..'].values(), 'async generator': () => later(['seven..']) })) {
     test(`HEAD with ${name}: no content, the length where it is known`, async () => {
       const head = 'HEAD / HTTP/1.1\r\nHost: a\r\n\r\n'
-      const { answer, client } = await ask(h, bodyOf(make), {}, head)
+      const { answer, client } = await h.ask(bodyOf(make), head)
       assert.is(answer.header('content-length'), name === 'array' ? '7' : '')
       assert.is(answer.has('transfer-encoding'), false)
       await client.send(head + get())
       await client.response({ method: 'HEAD' })
       assert.is((await client.response()).text, 'seven..')
-      const said = await ask(h, bodyOf(make, [['Content-Length', 100]]), {}, head)
+      const said = await h.ask(bodyOf(make, [['Content-Length', 100]]), head)
       assert.is(said.answer.header('content-length'), '100')
       await said.client.send(head)
       assert.is((await said.client.response({ method: 'HEAD' })).status, 200, 'the length of a HEAD is no promise')
@@ -193,7 +221,7 @@ onEveryTransport('bodies', (h, test) => {
 
     for (const status of [204, 205, 304]) {
       test(`${status} with ${name}: nothing of it reaches the wire`, async () => {
-        const { answer, client } = await ask(h, (_environ, startResponse) => {
+        const { answer, client } = await h.ask((_environ, startResponse) => {
           startResponse(status)
           return make()
         })
@@ -211,7 +239,7 @@ onEveryTransport('bodies', (h, test) => {
 
   for (const [name, make] of Object.entries({ array: () => ['123', '45'], generator: () => ['123', '45'].values(), 'async generator': () => later(['123', '45']) })) {
     test(`${name}, more than announced: cut off, logged, closed`, async () => {
-      const { answer, client, errors, access } = await ask(h, bodyOf(make, [['Content-Length', 4]]), {}, get() + get('/2'))
+      const { answer, client, errors, access } = await h.ask(bodyOf(make, [['Content-Length', 4]]), get() + get('/2'))
       assert.is(answer.text, '1234')
       assert.is((await client.untilEnd()).length, 0)
       assert.is(errors.length, 1)
@@ -220,7 +248,7 @@ onEveryTransport('bodies', (h, test) => {
     })
 
     test(`${name}, more than announced: the close is announced where it is known in time`, async () => {
-      const { answer } = await ask(h, bodyOf(make, [['Content-Length', 4]]))
+      const { answer } = await h.ask(bodyOf(make, [['Content-Length', 4]]))
       if (name === 'array') assert.is(answer.header('connection'), 'close')
     })
 
@@ -242,10 +270,50 @@ onEveryTransport('bodies', (h, test) => {
     await client.reset
   })
 
-  test('a large array is streamed with its length', async () => {
+  test('a large array is streamed with its length, for HEAD and 204 too', async () => {
     const big = Buffer.alloc(50_000, 'b')
-    const { answer } = await ask(h, bodyOf(() => ['a'.repeat(50_000), big, 'é'.repeat(10)]))
+    const make = (): Piece[] => ['a'.repeat(50_000), big, 'é'.repeat(10)]
+    const { answer, client } = await h.ask(bodyOf(make))
     assert.is(answer.framing, 'length')
     assert.is(answer.body.length, 100_020)
+    await client.send('HEAD / HTTP/1.1\r\nHost: a\r\n\r\n' + get())
+    assert.is((await client.response({ method: 'HEAD' })).header('content-length'), '100020')
+    assert.is((await client.response()).body.length, 100_020)
+    const none = await h.ask((_environ, startResponse) => {
+      startResponse(204)
+      return make()
+    }, get() + get())
+    await none.client.response()
+    assert.is(none.client.buffered, '')
+  })
+
+  // ── Trailers ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  test('wirelet.sendTrailers: after a chunked answer to a peer that said TE: trailers, and only then', async () => {
+    let sum = 0
+    const { answer, client } = await h.ask((environ, startResponse) => {
+      environ['wirelet.sendTrailers'] = () => [['x-sum', sum], ['x-end', 'yes']]
+      startResponse(200, [['Trailer', 'X-Sum']])
+      return (function* () {
+        for (sum = 0; sum < 3; sum++) yield 'x'
+      })()
+    }, get('/', 'TE: trailers\r\nConnection: TE\r\n'))
+    assert.equal(answer.trailers, [['X-Sum', '3'], ['X-End', 'yes']])
+    await client.send(get())
+    assert.equal((await client.response()).trailers, [])
+  })
+
+  test('trailers that may not be: the answer is cut', async () => {
+    for (const name of ['content-length', 'transfer-encoding', 'set-cookie', 'a b']) {
+      const running = await h.serve((environ, startResponse) => {
+        environ['wirelet.sendTrailers'] = () => [[name, '1']]
+        startResponse(200)
+        return ['x'.repeat(5000)].values()
+      })
+      const client = await h.connect(running)
+      await client.send(get('/', 'TE: trailers\r\nConnection: TE\r\n'))
+      await client.reset
+      assert.is(running.errors.length, 1, name)
+    }
   })
 }).run()

@@ -10,7 +10,7 @@ import type { Application } from '../../src/server/application.ts'
 import type { ServeOptions } from '../../src/server/options.ts'
 import { serve, type Server } from '../../src/server/serve.ts'
 import { FakeClock } from './fake-clock.ts'
-import { RawClient, WAIT } from './raw-client.ts'
+import { RawClient, WAIT, type Response } from './raw-client.ts'
 import { certificate, connectTls, connectTo, socketPath } from './sockets.ts'
 import { within } from './within.ts'
 
@@ -54,6 +54,11 @@ export interface Running {
   access: string[]
   peerErrors: PeerErrorEvent[]
   clock: FakeClock | null
+}
+
+export interface Asked extends Running {
+  client: RawClient
+  answer: Response
 }
 
 /** Status, content bytes, and what else makes a difference: short enough to be compared whole. */
@@ -109,6 +114,14 @@ export class Harness {
     // A full server parks or refuses it.
     if (server.state === 'listening') await turnsUntil(() => server.connections > before, 20)
     return client
+  }
+
+  /** Serves, connects, sends one request and waits for its answer. */
+  async ask(application: Application, request: string = get(), options: ServeOptions = {}): Promise<Asked> {
+    const running = await this.serve(application, options)
+    const client = await this.connect(running)
+    await client.send(request)
+    return { ...running, client, answer: await client.response({ method: request.slice(0, request.indexOf(' ')) }) }
   }
 
   /** A client on a stream of the test's own making. */
@@ -241,6 +254,16 @@ export function deferred(): Deferred {
     reject = no
   })
   return { promise, resolve, reject }
+}
+
+/** The code of what `call` throws, '' when it does not. */
+export function thrown(call: () => unknown): string {
+  try {
+    call()
+  } catch (error) {
+    return (error as { code?: string }).code ?? String(error)
+  }
+  return ''
 }
 
 /** Moves a fake clock on in ticks, each with some turns of the event loop for what it sets off. */

@@ -1,6 +1,6 @@
 // A real server on fault transports and a clock that stands still, with everything written down that must hold after any run whatever happened in it:
 // one outcome per request, hooks once, log line once, iterators closed once, promises settled, buffers back, deadlines off, no answer that is cut
-// but looks whole. `Scene.finish()` ends a run and checks all of it.
+// but looks whole. `Scene.play` runs a scene to its end and checks all of it.
 import * as assert from 'uvu/assert'
 import { lentBuffers } from '../../src/io/buffer-pool.ts'
 import type { Cycle, Outcome } from '../../src/io/cycle.ts'
@@ -272,7 +272,7 @@ export class Scene {
     this.engine = (server as unknown as { engine: Engine }).engine
   }
 
-  static async open(application: WatchedApplication, options: ServeOptions = {}): Promise<Scene> {
+  private static async open(application: WatchedApplication, options: ServeOptions = {}): Promise<Scene> {
     const lent = lentBuffers()
     const clock = new FakeClock()
     let scene: Scene
@@ -291,6 +291,20 @@ export class Scene {
     const server = serve(await listen(0), watched, { log, clock, onPeerError, transport: 'stream', ...options })
     scene = new Scene(server, clock, lent)
     scene.watch()
+    return scene
+  }
+
+  /** Opens a scene, plays it and finishes it. A failure leaves nothing running. */
+  static async play(application: WatchedApplication, options: ServeOptions, act: (scene: Scene) => Promise<void>): Promise<Scene> {
+    const scene = await Scene.open(application, options)
+    try {
+      await act(scene)
+      await scene.finish()
+    } catch (error) {
+      for (const request of scene.requests) request.gate.release()
+      void scene.server.close({ timeout: 0 })
+      throw error
+    }
     return scene
   }
 
@@ -369,7 +383,7 @@ export class Scene {
 
   /** Lets everything end, in the order given: applications finish, kernels take everything, peers read to the end and close, the server drains.
    *  Then checks what must hold after any run. */
-  async finish(): Promise<void> {
+  private async finish(): Promise<void> {
     await this.settle()
     for (const request of this.requests) request.gate.release()
     await this.settle()

@@ -69,6 +69,8 @@ export class RawClient {
   constructor(stream: Duplex, raw: Socket | null = stream instanceof Socket ? stream : null) {
     this.stream = stream
     this.raw = raw
+    // Nagle would hold back the second of two small writes for the peer's delayed acknowledgement: 40 ms each time.
+    raw?.setNoDelay(true)
     const isTcp = stream instanceof Socket && stream.remoteAddress !== undefined && !('encrypted' in stream)
     let settle!: (ending: Ending) => void
     this.closed = new Promise(resolve => (settle = resolve))

@@ -1,0 +1,46 @@
+// A server in a process of its own: it keeps the process alive while it listens, and lets it end when it has drained.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import * as assert from 'uvu/assert'
+import { onEveryTransport } from '../support/harness.ts'
+import { within } from '../support/within.ts'
+
+onEveryTransport('a process of its own', (h, test) => {
+  const script = (body: string): string => `
+    import { listen, serve } from ${JSON.stringify(new URL('../../src/index.js', import.meta.url).href)}
+    const app = (environ, startResponse) => { startResponse(200); return ['hello'] }
+    const server = serve(await listen(0), app, { transport: '${h.kind.transport}', logOutput: false })
+    ${body}`
+
+  async function run(body: string): Promise<{ code: unknown; lines: string[] }> {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script(body)], { stdio: ['ignore', 'pipe', 'inherit'] })
+    let output = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text))
+    try {
+      const [code] = await within(10_000, once(child, 'exit'), 'the process to exit by itself')
+      return { code, lines: output.trim().split('\n') }
+    } finally {
+      child.kill('SIGKILL')
+    }
+  }
+
+  test('serves, drains with keep-alive connections open, and exits by itself', async () => {
+    const { code, lines } = await run(`
+      const answers = await Promise.all([1, 2, 3].map(() => fetch(server.url).then(answer => answer.text())))
+      console.log(answers.join())
+      await server.close({ timeout: 5000 })
+      console.log(server.state)`)
+    assert.equal([code, lines], [0, ['hello,hello,hello', 'closed']])
+  })
+
+  test('exits at once when unref() leaves nothing else to do', async () => {
+    const { code, lines } = await run(`server.unref(); console.log('unref')`)
+    assert.equal([code, lines], [0, ['unref']])
+  })
+
+  test('goes on listening otherwise', async () => {
+    const { code, lines } = await run(`
+      setTimeout(async () => { console.log(await (await fetch(server.url, { headers: { connection: 'close' } })).text()); await server.close() }, 50)`)
+    assert.equal([code, lines], [0, ['hello']])
+  })
+}).run()

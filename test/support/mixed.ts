@@ -1,0 +1,30 @@
+// Much content of every kind, the same for the same seed, and its hash.
+import { createHash } from 'node:crypto'
+import type { Piece } from '../../src/server/application.ts'
+import { random } from './splits.ts'
+
+const MiB = 1 << 20
+
+/** Strings and byte arrays of all sizes, one-byte and wide, until `total` bytes; the same for the same seed. */
+export function* mixed(total: number, seed: number): Generator<Piece> {
+  const next = random(seed)
+  const noise = Buffer.alloc(MiB)
+  for (let i = 0; i < noise.length; i += 4) noise.writeUInt32LE((next() * 2 ** 32) >>> 0, i)
+  const latin = noise.toString('latin1').replace(/[^\x20-\x7e]/g, 'é')
+  const ascii = latin.replaceAll('é', 'e')
+  for (let left = total; left > 0;) {
+    const size = Math.floor(next() < 0.5 ? next() * 300 : next() * 200_000)
+    const at = Math.floor(next() * (MiB - size))
+    const kind = Math.floor(next() * 4)
+    let piece: Piece = kind === 0 ? ascii.slice(at, at + size) : kind === 1 ? latin.slice(at, at + size) : kind === 2 ? noise.subarray(at, at + size) : new Uint8Array(noise.subarray(at, at + size))
+    if (Buffer.byteLength(piece) > left) piece = Buffer.alloc(left, 'z')
+    left -= Buffer.byteLength(piece)
+    yield piece
+  }
+}
+
+export function sha256(pieces: Iterable<Piece>): string {
+  const hash = createHash('sha256')
+  for (const piece of pieces) hash.update(piece)
+  return hash.digest('hex')
+}

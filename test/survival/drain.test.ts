@@ -1,0 +1,31 @@
+// Draining under load, a few rounds of what soak/drain.ts does hundreds of times: no request is lost, everybody is told, the process ends.
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { drainRound, IDLE_GRACE, SHUTDOWN } from '../../soak/drain-round.ts'
+
+for (const transport of ['stream', 'handle'] as const) {
+  const tests = suite(`draining under load (${transport})`)
+
+  for (const seed of [1, 2, 3]) {
+    tests(`40 busy clients: every request answered, every client told, seed ${seed}`, async () => {
+      const round = await drainRound({ transport, seed })
+      assert.equal([round.lost, round.faults, round.sent - round.answered, round.told, round.code], [[], [], 0, 40, 0])
+      assert.ok(round.sent > 40)
+      assert.ok(round.took < SHUTDOWN, `${round.took} ms`)
+    })
+  }
+
+  tests('event streams, upgraded connections, dripped heads and contents: the deadline ends them', async () => {
+    const round = await drainRound({ transport, seed: 4, bystanders: true })
+    assert.equal([round.lost, round.faults, round.sent - round.answered, round.told, round.code], [[], [], 0, 40, 0])
+    assert.ok(round.took > SHUTDOWN - 50 && round.took < SHUTDOWN + 1000, `${round.took} ms`)
+  })
+
+  tests('an unfinished handshake holds up nothing', async () => {
+    const round = await drainRound({ transport: 'stream', seed: 5, tls: true })
+    assert.equal([round.lost, round.faults, round.code], [[], [], 0])
+    assert.ok(round.took < IDLE_GRACE, `${round.took} ms`)
+  })
+
+  tests.run()
+}
