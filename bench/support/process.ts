@@ -100,7 +100,16 @@ export function endWithUs(cleanUp: () => void = () => {}): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130))
 }
 
-const ticksPerSecond = LINUX ? Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' })) : 0
+/** Of /proc/PID/stat. 100 wherever it was ever seen, but it may be asked. */
+function clockTicks(): number {
+  try {
+    return Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' })) || 100
+  } catch {
+    return 100
+  }
+}
+
+const ticksPerSecond = LINUX ? clockTicks() : 0
 
 /** One line of /proc/PID/stat. The command's name may hold spaces and parentheses: what follows the last one counts. */
 export function parseStat(line: string, ticks: number): Entry {

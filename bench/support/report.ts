@@ -18,7 +18,7 @@ function header(results: Results): string {
     `Taken ${results.date} with \`${results.command}\`.`,
     '',
     `* ${machineLine(results.machine)}`,
-    `* ${results.rounds} interleaved rounds of ${results.seconds} s; load from ${results.load}; ` +
+    `* ${results.rounds} interleaved rounds of ${results.seconds} s; load from ${results.load} (64 MiB messages and idle connections: from a helper in Node); ` +
       (results.pinned ? 'server and load each on a core of its own' : 'nothing pinned to a core'),
     `* ${versions}`,
     "* CPU time is the server process's, seen from outside (its threads and children included). Figures are medians, in brackets the rounds' least and most; of ratios, which are taken round by round, the 95 % interval.",

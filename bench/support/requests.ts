@@ -39,7 +39,7 @@ export const browser: Request = request('/', [
   ['Referer', 'http://localhost:8090/articles/2026/on-the-cost-of-a-request?from=overview&page=3'],
   ['Accept-Encoding', 'gzip, deflate, br, zstd'],
   ['Accept-Language', 'en-GB,en;q=0.9,de-AT;q=0.8,de;q=0.7'],
-  ['Cookie', 'session=7f3a9c51e8d2460bb1f0a6c4d95e2783; theme=dark; consent=all; visits=1.1731970012.42; lang=en; basket=3a1f09c2d4e8b7651f9e; csrf=Zb4kQ9sT1uWx7yR2mN6pLd']
+  ['Cookie', 'session=7f3a9c51e8d2460bb1f0a6c4d95e2783; theme=dark; consent=all; visits=1.1731970012.42; lang=en; basket=3a1f09c2d4e8b7651f9e; csrf=Zb4kQ9sT1uWx7yR2mN6pLdHc0vJe5g']
 ])
 
 /** What the application of `headers5` reads, beside path and query. */

@@ -32,6 +32,8 @@ export type ConnectionState = Exclude<(typeof STATE_NAMES)[number], 'closed'>
 /** Fairness: after so many cycles, or so many bytes, in one turn the connection goes on behind the others. */
 const TURN_CYCLES = 32
 const TURN_BYTES = 65536
+/** The same after so many pieces: they may be empty, and an endless iterable of them produces no byte. */
+const TURN_PIECES = 4096
 /** Cycles whose post hooks are still running: beyond it no further request is read. */
 const MAX_PENDING_HOOKS = 16
 
@@ -78,6 +80,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   private writableWanted = false
   private turnCycles = 0
   private turnBytes = 0
+  private turnPieces = 0
   private pendingHooks = 0
   private mayCutAtDrain = false
   /** Cycles that ended but whose last bytes are not in the kernel. */
@@ -105,7 +108,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   // ── Input ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   onBytes(bytes: Buffer, start: number, end: number): void {
-    this.turnCycles = this.turnBytes = 0
+    this.turnCycles = this.turnBytes = this.turnPieces = 0
     this.engine.counters.bytesRead += end - start
     if (this.stash !== null) {
       this.stashRest(bytes, start, end)
@@ -146,7 +149,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   }
 
   onDrained(): void {
-    this.turnCycles = this.turnBytes = 0
+    this.turnCycles = this.turnBytes = this.turnPieces = 0
     this.afterFlush()
     this.goOn()
   }
@@ -158,7 +161,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   /** The turn after a yield. */
   onTurn(): void {
     this.turnScheduled = false
-    this.turnCycles = this.turnBytes = 0
+    this.turnCycles = this.turnBytes = this.turnPieces = 0
     this.goOn()
   }
 
@@ -425,7 +428,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       this.transport.endWriting()
     }
     if (this.transport.pendingBytes === 0) this.afterFlush()
-    else this.sending ??= new Progress(this.flushed - this.transport.untakenBytes())
+    else this.sending ??= new Progress(this.flushed - bytes)
   }
 
   /** Everything is in the kernel. */
@@ -457,7 +460,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       this.writableWanted = true
       return false
     }
-    if (this.turnBytes + this.out.bytes >= TURN_BYTES) {
+    if (this.turnBytes + this.out.bytes >= TURN_BYTES || ++this.turnPieces > TURN_PIECES) {
       this.writableWanted = true
       this.flush()
       this.yieldTurn()

@@ -82,6 +82,7 @@ export class Cycle implements Ended {
   private held: (string | Uint8Array)[] | null = null
   private heldText = ''
   private heldTextBytes = 0
+  private heldEndsHigh = false
   private heldBytes = 0
 
   constructor(connection: Connection, head: RequestHead, startedAt: number, minimumChunkSize: number) {
@@ -234,6 +235,7 @@ export class Cycle implements Ended {
   dropHeld(): void {
     this.held = null
     this.heldText = ''
+    this.heldEndsHigh = false
     this.heldTextBytes = this.heldBytes = 0
   }
 
@@ -265,7 +267,8 @@ export class Cycle implements Ended {
     if (this.head.method === 'HEAD') this.mode = NOTHING
     if (!head.hasDate) text += engine.dates.fieldLine()
     if (this.mode === CHUNKED) text += 'Transfer-Encoding: chunked\r\n'
-    this.persist = this.head.keepAlive && !head.close && this.mode !== UNTIL_CLOSE && connection.mayPersist(this)
+    const tooMuch = this.mode === LENGTH && size > this.remaining
+    this.persist = this.head.keepAlive && !head.close && !tooMuch && this.mode !== UNTIL_CLOSE && connection.mayPersist(this)
     if (!this.persist) text += head.upgrade ? 'Connection: upgrade, close\r\n' : 'Connection: close\r\n'
     else if (head.upgrade) text += 'Connection: upgrade\r\n'
     else if (this.head.askedKeepAlive) text += engine.keepAliveLines
@@ -279,6 +282,10 @@ export class Cycle implements Ended {
   private holdOne(piece: string | Uint8Array): void {
     if (typeof piece === 'string') {
       const size = Buffer.byteLength(piece)
+      if (size === 0) return
+      // Two halves of a surrogate pair in two pieces: joined they would be four bytes, each for itself they were counted as three.
+      if (this.heldEndsHigh && isLowSurrogate(piece.charCodeAt(0))) this.closeText()
+      this.heldEndsHigh = isHighSurrogate(piece.charCodeAt(piece.length - 1))
       this.heldText += piece
       this.heldTextBytes += size
       this.heldBytes += size
@@ -296,6 +303,7 @@ export class Cycle implements Ended {
     ;(this.held ??= []).push(this.heldText)
     this.heldText = ''
     this.heldTextBytes = 0
+    this.heldEndsHigh = false
   }
 
   /** Everything held, as one chunk. The head has been written. */
@@ -344,4 +352,12 @@ export class Cycle implements Ended {
     this.heldBytes = most
     return most
   }
+}
+
+function isHighSurrogate(unit: number): boolean {
+  return unit >= 0xd800 && unit <= 0xdbff
+}
+
+function isLowSurrogate(unit: number): boolean {
+  return unit >= 0xdc00 && unit <= 0xdfff
 }

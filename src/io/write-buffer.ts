@@ -23,15 +23,17 @@ export class WriteBuffer {
   /** Text of `size` bytes on the wire. Where `size` is its length it is written as latin-1 (one byte a character), else as UTF-8. */
   text(text: string, size: number): void {
     if (size === 0) return
-    this.bytes += size
     if (size > COPY_MAX) {
-      this.refer(Buffer.from(text, size === text.length ? 'latin1' : 'utf8'))
+      const bytes = Buffer.from(text, size === text.length ? 'latin1' : 'utf8')
+      this.bytes += bytes.length
+      this.refer(bytes)
       return
     }
     const buffer = this.room(size) as RawWriter
-    if (size === text.length) buffer.latin1Write(text, this.to, size)
-    else buffer.utf8Write(text, this.to, size)
-    this.to += size
+    // What was written counts, not what was said: the rest of a pooled buffer is somebody else's.
+    const written = size === text.length ? buffer.latin1Write(text, this.to, size) : buffer.utf8Write(text, this.to, size)
+    this.bytes += written
+    this.to += written
   }
 
   /** Bytes. Large ones are not copied: they must stay as they are until they left. */

@@ -85,8 +85,10 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
 
   private answerWith(result: unknown): void {
     // Most first: an array, one piece, a promise, another iterable.
-    if (Array.isArray(result)) this.answerArray(result)
-    else if (typeof result === 'string' || result instanceof Uint8Array) this.answerArray([result])
+    if (Array.isArray(result)) {
+      this.rememberClose(result)
+      this.answerArray(result)
+    } else if (typeof result === 'string' || result instanceof Uint8Array) this.answerArray([result])
     else if (result === ALREADY_HANDLED) this.handled()
     else if (typeof result !== 'object' || result === null) this.fail(noBody(result))
     else if (typeof (result as PromiseLike<unknown>).then === 'function') {
@@ -98,6 +100,11 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
     } else if (Symbol.asyncIterator in result) this.stream(result, new AsyncPieces(this, result as AsyncIterable<Piece>))
     else if (Symbol.iterator in result) this.stream(result, new IterablePieces(this, result as Iterable<Piece>))
     else this.fail(noBody(result))
+  }
+
+  /** PEP 3333: an iterable's close() is called when its request ends, however it ends. */
+  private rememberClose(body: object): void {
+    if (typeof (body as { close?: unknown }).close === 'function') this.closeable = body as { close(): unknown }
   }
 
   private settled(value: unknown): void {
@@ -135,7 +142,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   }
 
   private stream(body: object | null, pieces: Pieces): void {
-    if (body !== null && typeof (body as { close?: unknown }).close === 'function') this.closeable = body as { close(): unknown }
+    if (body !== null) this.rememberClose(body)
     this.pieces = pieces
     if (this.cycle.ended) {
       this.stop()
