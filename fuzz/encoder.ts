@@ -1,2 +1,480 @@
-import type { Target } from './target.ts'
-export const encoderTarget: Target = { name: 'encoder', guidedBy: [], batch: 1, executions: () => 0, generate: () => 0, check: () => '', smaller: () => [] }
+// Target `encoder`: whatever an application passes, what leaves is one answer to its request and then the answer to the next one. Invariants:
+//  1. the octets are answers to a strict client (response-model.ts), and Node's own parser sees the same in them;
+//  2. status, header lines, content, trailers and interim answers are those that the application gave, or its call threw and nothing of it is there;
+//  3. what RFC 9110 forbids in a status, a name or a value throws (RS-01, RS-02, RS-15); what is harmless does not;
+//  4. the next request of the connection is answered, unless the answer closed the connection or was cut short, and then nothing more comes;
+//  5. nothing of this depends on when the application changes what it passed: after the call it is too late.
+
+import { once } from 'node:events'
+import { request } from 'node:http'
+import { Duplex } from 'node:stream'
+import { lentBuffers } from '../src/io/buffer-pool.ts'
+import { listen } from '../src/io/listener.ts'
+import { setInternalErrorHook } from '../src/io/read-slab.ts'
+import type { Application, Body, Environ, Headers, Piece, StartResponse, Status } from '../src/server/application.ts'
+import { serve, type Server } from '../src/server/serve.ts'
+import { until } from '../test/support/harness.ts'
+import { RawClient } from '../test/support/raw-client.ts'
+import { connectTo } from '../test/support/sockets.ts'
+import { within } from '../test/support/within.ts'
+import type { Dice } from './dice.ts'
+import { readAnswers, valuesOf, type Answer } from './response-model.ts'
+import { smallerLists, smallerTexts, type Target } from './target.ts'
+
+type Line = [name: string, value: string | number]
+/** text and bytes (latin-1); bytes that are taken away (detached) or shrink after they were handed over. */
+type GivenPiece = { text: string } | { bytes: string } | { detached: string } | { shrunk: string }
+const SHAPES = ['array', 'string', 'bytes', 'generator', 'async', 'write', 'shifty'] as const
+
+export interface EncoderCase {
+  transport: 'stream' | 'handle'
+  method: string
+  version: '1.0' | '1.1'
+  te: boolean
+  status: string | number
+  headers: Line[]
+  /** An object instead of pairs. */
+  asObject: boolean
+  pieces: GivenPiece[]
+  shape: (typeof SHAPES)[number]
+  trailers: Line[] | null
+  informs: { status: string | number, headers: Line[] }[]
+  /** `eventlet.minimum_write_chunk_size`; -1: the server's. */
+  chunkSize: number
+  /** The head is given only after a turn of the event loop. */
+  late: boolean
+  /** Pairs are overwritten after each call that took them. */
+  mutateAfter: boolean
+  /** The first answer's pieces stop here with an error; -1: not. */
+  throwAt: number
+}
+
+/** What the application saw of it. */
+interface Tried {
+  headTaken: boolean
+  informsTaken: number[]
+  trailersAsked: boolean
+}
+
+let runs = 0
+let current: EncoderCase
+let tried: Tried = { headTaken: false, informsTaken: [], trailersAsked: false }
+const servers = new Map<string, Server>()
+const faults: unknown[] = []
+
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+const VALUE = /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/
+const STATUS = /^[2-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*)?$/
+const INTERIM_STATUS = /^1[0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*)?$/
+
+const NASTY = [
+  '\r\nX: y', '\r\n\r\nHTTP/1.1 200 OK\r\n\r\n', '\n', '\r', '\u010a', '\u010d\u010a', '\u0a0a', '\u2028', '\ud83d\ude00', '\ud83d', '\0', '\x01', '\x0b', '\x1f', '\x7f', '\x80', '\x85',
+  '\xa0', '\xe9', '\xff', ' ', '\t', '', ':', ' :', ',', ';', '"', 'a b', '\u212a', '\uff21', '\u010d', '\ufffd', '\u0120'
+]
+const NAMES = [
+  'X-A', 'X-B', 'x-a', 'Content-Type', 'Set-Cookie', 'ETag', 'Date', 'Server', 'Content-Length', 'content-length', 'Transfer-Encoding', 'Connection', 'Keep-Alive', 'Trailer', 'Upgrade',
+  'TE', 'Proxy-Connection', 'Location', '__proto__', 'constructor', 'Content_Length', 'Status', 'WWW-Authenticate', 'X', '!'
+]
+const VALUES = ['', 'a', 'text/plain', 'close', 'keep-alive', 'chunked', 'x, y', '0', '5', '12', '+5', '05', '5, 5', '-1', '1e3', 'a=b; c', 'x'.repeat(300)]
+const STATUSES: (string | number)[] = [
+  '200 OK', 200, '200', '200 ', 204, 205, 206, 304, 404, '404 Not Found', 500, '599 x', 600, 199, 100, 101, 0, -1, 1.5, 2000, NaN, '0200 OK', '200OK', '20 OK', ' 200 OK', '200  two', 'OK', ''
+]
+
+export const encoderTarget: Target<EncoderCase> = {
+  name: 'encoder',
+  guidedBy: ['src/io/', 'src/server/'],
+  batch: 60,
+  executions: () => runs,
+  generate: (dice, kept) => kept.length > 0 && dice.chance(0.5) ? varied(dice, dice.one(kept)) : made(dice),
+
+  async check(one) {
+    try {
+      return await disagreement(one)
+    } catch (error) {
+      return (error as Error).stack ?? String(error)
+    }
+  },
+
+  * smaller(one) {
+    if (one.informs.length > 0) for (const informs of smallerLists(one.informs)) yield { ...one, informs }
+    if (one.trailers !== null) yield { ...one, trailers: null }
+    if (one.headers.length > 0) for (const headers of smallerLists(one.headers)) yield { ...one, headers }
+    if (one.pieces.length > 0) for (const pieces of smallerLists(one.pieces)) yield { ...one, pieces }
+    for (const flag of ['te', 'asObject', 'late', 'mutateAfter'] as const) if (one[flag]) yield { ...one, [flag]: false }
+    if (one.throwAt >= 0) yield { ...one, throwAt: -1 }
+    if (one.chunkSize >= 0) yield { ...one, chunkSize: -1 }
+    if (one.status !== 200) yield { ...one, status: 200 }
+    for (const [i, [name, value]] of one.headers.entries()) {
+      if (typeof value === 'string') for (const text of smallerTexts(value)) if (text.length < value.length) yield { ...one, headers: one.headers.with(i, [name, text]) }
+    }
+  },
+
+  async close() {
+    await Promise.all([...servers.values()].map(server => server.close({ timeout: 0 })))
+  }
+}
+
+// ---- cases --------------------------------------------------------------------------------------------------------------------------------------
+
+function made(dice: Dice): EncoderCase {
+  return {
+    transport: dice.one(['stream', 'handle']),
+    method: dice.one(['GET', 'GET', 'GET', 'POST', 'HEAD']),
+    version: dice.chance(0.85) ? '1.1' : '1.0',
+    te: dice.chance(0.4),
+    status: dice.chance(0.6) ? 200 : someStatus(dice),
+    headers: Array.from({ length: dice.below(4) }, () => someLine(dice)),
+    asObject: dice.chance(0.15),
+    pieces: Array.from({ length: dice.below(5) }, () => somePiece(dice)),
+    shape: dice.one(process.env['NOSHIFT'] ? SHAPES.slice(0, 6) : SHAPES),
+    trailers: dice.chance(0.3) ? Array.from({ length: dice.below(3) }, () => someLine(dice)) : null,
+    informs: dice.chance(0.25) ? Array.from({ length: 1 + dice.below(2) }, () => ({ status: someInterim(dice), headers: Array.from({ length: dice.below(3) }, () => someLine(dice)) })) : [],
+    chunkSize: dice.one([-1, -1, 0, 1, 7, 5000]),
+    late: dice.chance(0.3),
+    mutateAfter: dice.chance(0.3),
+    throwAt: dice.chance(0.1) ? dice.below(4) : -1
+  }
+}
+
+function varied(dice: Dice, one: EncoderCase): EncoderCase {
+  const other = made(dice)
+  const keys = Object.keys(one) as (keyof EncoderCase)[]
+  const result = { ...one }
+  for (let n = dice.below(3); n >= 0; n--) {
+    const key = dice.one(keys)
+    Object.assign(result, { [key]: other[key] })
+  }
+  return result
+}
+
+function someText(dice: Dice, from: readonly string[]): string {
+  const text = dice.one(from)
+  if (dice.chance(0.75)) return text
+  const at = dice.below(text.length + 1)
+  return text.slice(0, at) + (dice.chance(0.7) ? dice.one(NASTY) : String.fromCharCode(dice.below(dice.chance(0.5) ? 256 : 65_536))) + text.slice(at)
+}
+
+const someLine = (dice: Dice): Line => [someText(dice, NAMES), dice.chance(0.1) ? dice.one([0, 5, -1, 1.5, NaN, Infinity, 1e21]) : someText(dice, VALUES)]
+const someStatus = (dice: Dice): string | number => {
+  const status = dice.one(STATUSES)
+  return typeof status === 'string' ? someText(dice, [status]) : status
+}
+const someInterim = (dice: Dice): string | number => dice.one<string | number>([103, 103, '103 Early Hints', 102, 100, 101, 199, 200, '103', '1033', someText(dice, ['103 Early Hints'])])
+
+function somePiece(dice: Dice): GivenPiece {
+  const text = dice.one(['', 'a', 'hello', '\u00e9', '\ud83d\ude00', '\ud83d', '0\r\n\r\n', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', 'x'.repeat(dice.size(9000))])
+  const kind = dice.below(12)
+  if (kind < 6) return { text }
+  const bytes = Buffer.from(text).toString('latin1')
+  return kind < 10 ? { bytes } : kind === 10 ? { detached: bytes } : { shrunk: bytes }
+}
+
+// ---- the application ----------------------------------------------------------------------------------------------------------------------------
+
+const application: Application = (environ, startResponse) => {
+  if (environ.REQUEST_URI === '/second') {
+    startResponse('200 OK', [['X-Second', 'yes']])
+    return ['second']
+  }
+  const { late, shape } = current
+  if (late || shape === 'write') {
+    return (async () => {
+      if (late) await new Promise(resolve => setImmediate(resolve))
+      return answer(environ, startResponse)
+    })()
+  }
+  return answer(environ, startResponse) as Body
+}
+
+function answer(environ: Environ, startResponse: StartResponse): Body | Promise<Body> {
+  const one = current
+  for (const [i, inform] of one.informs.entries()) {
+    const headers = given(inform.headers)
+    try {
+      environ['wirelet.inform'](inform.status as Status, headers)
+      tried.informsTaken.push(i)
+    } catch {
+      // Nothing of it may be on the wire.
+    }
+    spoil(headers)
+  }
+  if (one.trailers !== null) {
+    environ['wirelet.sendTrailers'] = () => {
+      tried.trailersAsked = true
+      return given(one.trailers!)
+    }
+  }
+  if (one.chunkSize >= 0) environ['eventlet.minimum_write_chunk_size'] = one.chunkSize
+  const headers = one.asObject ? objectOf(one.headers) : given(one.headers)
+  let write
+  try {
+    write = startResponse(one.status as Status, headers)
+    tried.headTaken = true
+  } catch {
+    startResponse('500 Refused', [['X-Refused', 'yes']])
+    return ['refused']
+  }
+  if (Array.isArray(headers)) spoil(headers)
+  return one.shape === 'write' ? writeAll(write, one) : bodyOf(one)
+}
+
+const given = (lines: readonly Line[]): Line[] => lines.map(([name, value]) => [name, value])
+
+function spoil(headers: Line[]): void {
+  if (!current.mutateAfter) return
+  for (const line of headers) {
+    line[0] = 'Spoilt\r\n'
+    line[1] = 'spoilt\r\nSpoilt: yes'
+  }
+  headers.push(['Spoilt\r\n\r\n', 'yes'])
+}
+
+function objectOf(lines: readonly Line[]): Headers {
+  const object: Record<string, string | number | (string | number)[]> = Object.create(null) as Record<string, never>
+  for (const [name, value] of lines) object[name] = Object.hasOwn(object, name) ? [object[name] as string, value].flat() : value
+  return object
+}
+
+// Newer than the language level of our types.
+const Resizable = ArrayBuffer as unknown as new (length: number, options: { maxByteLength: number }) => ArrayBuffer & { resize(length: number): void }
+
+function pieceOf(piece: GivenPiece): { piece: Piece, spoil(): void } {
+  if ('text' in piece) return { piece: piece.text, spoil() {} }
+  if ('bytes' in piece) return { piece: Buffer.from(piece.bytes, 'latin1'), spoil() {} }
+  const octets = Buffer.from('detached' in piece ? piece.detached : piece.shrunk, 'latin1')
+  const memory = new Resizable(octets.length, { maxByteLength: Math.max(octets.length, 1) })
+  const view = new Uint8Array(memory)
+  view.set(octets)
+  return { piece: view, spoil: () => void ('detached' in piece ? structuredClone(memory, { transfer: [memory] }) : memory.resize(octets.length >> 1)) }
+}
+
+function bodyOf(one: EncoderCase): Body {
+  const { shape, throwAt } = one
+  const pieces = one.pieces.map(pieceOf)
+  const spoilAll = (): void => pieces.forEach(each => each.spoil())
+  switch (shape) {
+    case 'string': return one.pieces.map(each => 'text' in each ? each.text : 'x').join('')
+    case 'bytes': {
+      const first = pieces[0]
+      if (first === undefined || typeof first.piece === 'string') return Buffer.from('bytes')
+      queueMicrotask(() => first.spoil())
+      return first.piece
+    }
+    case 'generator': return (function * () {
+      for (const [i, each] of pieces.entries()) {
+        if (i === throwAt) throw new Error('planned')
+        yield each.piece
+        each.spoil()
+      }
+    })()
+    case 'async': return (async function * () {
+      for (const [i, each] of pieces.entries()) {
+        if (i === throwAt) throw new Error('planned')
+        yield each.piece
+        each.spoil()
+        await new Promise(resolve => setImmediate(resolve))
+      }
+    })()
+    case 'shifty': {
+      // An array whose elements differ from one look to the next.
+      const list: Piece[] = []
+      for (const [i, each] of pieces.entries()) {
+        let looks = 0
+        Object.defineProperty(list, i, { get: () => looks++ % 2 === 0 ? each.piece : 'longer than before', enumerable: true, configurable: true })
+      }
+      return list
+    }
+    default: {
+      queueMicrotask(spoilAll)
+      return pieces.map(each => each.piece)
+    }
+  }
+}
+
+async function writeAll(write: (piece: Piece) => Promise<boolean>, one: EncoderCase): Promise<Body> {
+  for (const [i, each] of one.pieces.entries()) {
+    if (i === one.throwAt) throw new Error('planned')
+    const { piece, spoil } = pieceOf(each)
+    const done = write(piece)
+    spoil()
+    await done
+  }
+  return []
+}
+
+// ---- the check ----------------------------------------------------------------------------------------------------------------------------------
+
+async function serverOf(transport: 'stream' | 'handle'): Promise<Server> {
+  let server = servers.get(transport)
+  if (server === undefined) {
+    setInternalErrorHook(error => faults.push(error))
+    const ignore = (): void => {}
+    server = serve(await listen({ port: 0 }), application, { transport, logOutput: false, log: { info: ignore, debug: ignore, error: ignore } })
+    servers.set(transport, server)
+  }
+  return server
+}
+
+async function disagreement(one: EncoderCase): Promise<string> {
+  runs++
+  current = one
+  tried = { headTaken: false, informsTaken: [], trailersAsked: false }
+  const server = await serverOf(one.transport)
+  const socket = await connectTo(server.address.port)
+  const client = new RawClient(socket)
+  const keep = one.version === '1.0' ? 'Connection: keep-alive\r\n' : one.te ? 'Connection: TE\r\n' : ''
+  socket.write(`${one.method} /first HTTP/${one.version}\r\nHost: x\r\n${keep}${one.te ? 'TE: trailers\r\n' : ''}\r\nGET /second HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+  let wrong: string
+  try {
+    await within(4000, client.closed, 'the connection to end')
+    wrong = await judge(one, client.buffered)
+  } catch (error) {
+    wrong = (error as Error).message
+  } finally {
+    client.destroy()
+  }
+  if (wrong !== '') return `${wrong}\n  came: ${JSON.stringify(client.buffered.slice(0, 3000))}\n  tried: ${JSON.stringify(tried)}`
+  await until(() => server.connections === 0 && server.outstandingRequests === 0 && lentBuffers() === 0, `nothing left behind: ${server.connections}, ${server.outstandingRequests}, ${lentBuffers()}`)
+  const fault = faults.splice(0)[0]
+  return fault === undefined ? '' : `inside: ${(fault as Error).stack}`
+}
+
+async function judge(one: EncoderCase, text: string): Promise<string> {
+  const answers = readAnswers(text, [one.method, 'GET'])
+  const [first, second] = answers
+  // A cut before the first octet is a reset without an answer.
+  if (first === undefined) return mayFail(one) ? '' : 'no answer'
+  const over = first.cut || valuesOf(first.fields, 'connection').some(value => value.toLowerCase() === 'close')
+  if (over && answers.length > 1) return 'an answer behind one that closes or was cut'
+  // Cut between two answers: a fault of the application that showed at the very end of the first.
+  if (!over && second === undefined && mayFail(one)) return ''
+  if (!over && (second === undefined || second.content !== 'second' || second.status !== 200 || second.cut)) return 'the second request is not answered'
+  if (first.cut && !mayFail(one)) return 'the answer is cut short'
+  if (/spoilt/i.test(text)) return 'what was changed after the call is on the wire'
+  const wrong = wrongHead(one, first) || wrongInterim(one, first) || (first.cut || !tried.headTaken || first.status === 500 ? '' : wrongContent(one, first))
+  if (wrong !== '' || first.cut) return wrong
+  return await otherForNode(one, text, answers)
+}
+
+/** The application broke its own answer: an error of its own, a Content-Length that it did not keep, memory that it took away, trailers that are none. */
+function mayFail(one: EncoderCase): boolean {
+  return one.throwAt >= 0 || one.shape === 'shifty' || one.headers.some(([name]) => /^content-length$/i.test(name)) || one.pieces.some(each => 'detached' in each || 'shrunk' in each) ||
+    (one.trailers !== null && !one.trailers.every(line => isGoodLine(line) && /^X/i.test(line[0])))
+}
+
+const isGoodLine = ([name, value]: Line): boolean => TOKEN.test(name) && VALUE.test(String(value)) && (typeof value === 'string' || Number.isFinite(value))
+const isGoodStatus = (status: string | number, pattern: RegExp): boolean => pattern.test(String(status))
+
+const OURS = ['date', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'content-type', 'trailer', 'server']
+/** Names whose meaning the engine watches over: it may refuse them. */
+const WATCHED = /^(?:content-length|transfer-encoding|connection|keep-alive|trailer|upgrade|te|proxy-connection|date|server|content-type)$/i
+
+function wrongHead(one: EncoderCase, first: Answer): string {
+  const good = isGoodStatus(one.status, STATUS) && one.headers.every(isGoodLine)
+  const harmless = good && one.headers.every(([name, value]) => !WATCHED.test(name) && typeof value === 'string') && !(one.asObject && one.headers.some(([name]) => name === '__proto__'))
+  if (tried.headTaken && !(isGoodStatus(one.status, STATUS) && one.headers.every(([name, value]) => TOKEN.test(name) && VALUE.test(String(value))))) return 'startResponse took what it must refuse'
+  if (!tried.headTaken && harmless) return 'startResponse refused what is harmless'
+  if (first.cut && first.status === 0) return ''
+  if (first.status === 500 && valuesOf(first.fields, 'x-refused').length === 0 && String(one.status) !== '500') return mayFail(one) ? '' : 'a 500 of the server'
+  const wanted: Line[] = tried.headTaken ? one.headers : [['X-Refused', 'yes']]
+  if (first.status !== (tried.headTaken ? Number(String(one.status).slice(0, 3)) : 500)) return `status ${first.status}`
+  // The lines that the application gave, in order, among those that the engine adds.
+  const plain = (lines: readonly (readonly [string, unknown])[]): string[] => lines.filter(([name]) => !WATCHED.test(name)).map(([name, value]) => `${name.toLowerCase()}: ${String(value)}`)
+  const sorted = (lines: string[]): string => one.asObject ? lines.sort().join('\n') : lines.join('\n')
+  if (sorted(plain(first.fields)) !== sorted(plain(wanted))) return 'other header lines than the application gave'
+  for (const [name] of first.fields) {
+    const lower = name.toLowerCase()
+    if (!OURS.includes(lower) && !wanted.some(line => line[0].toLowerCase() === lower)) return `a header line from nowhere: ${name}`
+  }
+  return one.version === '1.0' && first.framing === 'chunked' ? 'chunked to HTTP/1.0' : ''
+}
+
+function wrongInterim(one: EncoderCase, first: Answer): string {
+  for (const [i, { status, headers }] of one.informs.entries()) {
+    const good = isGoodStatus(status, INTERIM_STATUS) && Number(String(status).slice(0, 3)) !== 101 && headers.every(([name, value]) => TOKEN.test(name) && VALUE.test(String(value)))
+    if (!good && tried.informsTaken.includes(i)) return `inform took what it must refuse: ${JSON.stringify(one.informs[i])}`
+  }
+  const taken = one.version === '1.0' ? [] : tried.informsTaken.map(i => one.informs[i]!)
+  if (first.cut && first.status === 0) return ''
+  if (first.interim.length !== taken.length) return `${first.interim.length} interim answers, ${taken.length} given`
+  for (const [i, { status, headers }] of taken.entries()) {
+    const seen = first.interim[i]!
+    if (seen.status !== Number(String(status).slice(0, 3))) return 'another interim status'
+    if (seen.fields.map(([name, value]) => `${name.toLowerCase()}: ${value}`).join('\n') !== headers.map(([name, value]) => `${name.toLowerCase()}: ${value}`).join('\n')) return 'other interim header lines'
+  }
+  return ''
+}
+
+function wrongContent(one: EncoderCase, first: Answer): string {
+  const changing = one.shape === 'shifty' || one.pieces.some(each => 'detached' in each || 'shrunk' in each)
+  if (changing) return ''
+  let whole: string
+  if (one.shape === 'string') whole = Buffer.from(one.pieces.map(each => 'text' in each ? each.text : 'x').join('')).toString('latin1')
+  else if (one.shape === 'bytes') {
+    const piece = one.pieces[0]
+    whole = piece !== undefined && 'bytes' in piece ? piece.bytes : 'bytes'
+  } else whole = one.pieces.map(each => 'text' in each ? Buffer.from(each.text).toString('latin1') : (each as { bytes: string }).bytes).join('')
+  const length = first.framing === 'length' ? Number(valuesOf(first.fields, 'content-length')[0]) : Infinity
+  const none = one.method === 'HEAD' || first.status === 204 || first.status === 304
+  if (first.content !== (none ? '' : whole.slice(0, length))) return 'other content'
+  if (length < whole.length && !valuesOf(first.fields, 'connection').includes('close') && !one.headers.some(([name]) => /^content-length$/i.test(name))) return 'content is missing'
+  const wanted = one.trailers !== null && tried.trailersAsked ? one.trailers : []
+  if (first.trailers.length === 0) {
+    return wanted.length > 0 && first.framing === 'chunked' && wanted.every(isGoodLine) && wanted.every(([name]) => /^X/.test(name)) ? 'trailers are missing' : ''
+  }
+  if (!one.te) return 'trailers to somebody who did not ask'
+  const plain = (lines: readonly (readonly [string, unknown])[]): string => lines.map(([name, value]) => `${name.toLowerCase()}: ${String(value)}`).join('\n')
+  if (first.trailers.some(([name]) => /^(?:content-length|transfer-encoding|connection|keep-alive|te|trailer|upgrade|content-type|set-cookie)$/i.test(name))) return 'a forbidden trailer'
+  return plain(first.trailers) === plain(wanted) ? '' : 'other trailers'
+}
+
+// ---- Node's own client --------------------------------------------------------------------------------------------------------------------------
+
+/** A connection that a client makes and that answers with given octets. */
+class Recorded extends Duplex {
+  private readonly octets: Buffer
+  private played = false
+
+  constructor(text: string) {
+    super()
+    this.octets = Buffer.from(text, 'latin1')
+  }
+
+  override _read(): void {}
+
+  override _write(_chunk: unknown, _encoding: string, done: () => void): void {
+    done()
+    if (this.played) return
+    this.played = true
+    setImmediate(() => {
+      this.push(this.octets)
+      this.push(null)
+    })
+  }
+}
+
+/** The first answer alone, as Node's client reads it: '' if it is what the model read. */
+async function otherForNode(one: EncoderCase, text: string, answers: readonly Answer[]): Promise<string> {
+  const first = answers[0]!
+  const end = answers.length > 1 ? text.lastIndexOf('HTTP/1.1 200 ') : text.length
+  const stream = new Recorded(text.slice(0, end))
+  const outgoing = request({ method: one.method, path: '/first', createConnection: () => stream })
+  try {
+    outgoing.end()
+    const [incoming] = await within(2000, once(outgoing, 'response'), "Node's response") as [import('node:http').IncomingMessage]
+    let content = ''
+    incoming.setEncoding('latin1').on('data', (piece: string) => void (content += piece))
+    await within(2000, once(incoming, 'end'), "the end of Node's response")
+    const lines = first.fields.flat().join('\n')
+    if (incoming.statusCode !== first.status || incoming.statusMessage !== first.reason) return `Node has status ${incoming.statusCode} ${incoming.statusMessage}`
+    if (incoming.rawHeaders.join('\n') !== lines) return `Node has other header lines: ${JSON.stringify(incoming.rawHeaders)}`
+    if (content !== first.content) return `Node has other content: ${JSON.stringify(content.slice(0, 300))}`
+    if (incoming.rawTrailers.join('\n') !== first.trailers.flat().join('\n')) return `Node has other trailers: ${JSON.stringify(incoming.rawTrailers)}`
+    return incoming.complete ? '' : 'Node finds it incomplete'
+  } catch (error) {
+    return `Node: ${(error as Error).message}`
+  } finally {
+    outgoing.destroy()
+    stream.destroy()
+  }
+}

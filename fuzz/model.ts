@@ -86,7 +86,7 @@ const OWS = '[ \\t]*'
 const QUOTED = '"(?:[\\t \\x21\\x23-\\x5b\\x5d-\\x7e\\x80-\\xff]|\\\\[\\t \\x21-\\x7e\\x80-\\xff])*"'
 
 const FIELD_LINE = new RegExp(`^(${TOKEN}):${OWS}((?:[\\x21-\\x7e\\x80-\\xff](?:[\\t\\x20-\\x7e\\x80-\\xff]*[\\x21-\\x7e\\x80-\\xff])?)?)${OWS}$`)
-const FIELD_LINE_BEGUN = new RegExp(`^(?:${TOKEN}(?::[\\t\\x20-\\x7e\\x80-\\xff]*)?)?\\r?$`)
+const FIELD_LINE_BEGUN = new RegExp(`^(?:\\r|${TOKEN}(?::[\\t\\x20-\\x7e\\x80-\\xff]*\\r?)?)?$`)
 
 const REQUEST_LINE = new RegExp(`^(${TOKEN}) ([\\x21-\\x7e]+) HTTP/([0-9])\\.([0-9])$`)
 

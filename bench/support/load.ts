@@ -105,11 +105,10 @@ export function wrkCommand(order: Order, script: string): string[] {
 export function autocannonCommand(order: Order): string[] {
   const { request } = order
   const fields = request.fields.filter(([name]) => name !== 'Content-Length').flatMap(([name, value]) => ['-H', `${name}=${value}`])
-  const closes = request.fields.some(([name, value]) => name === 'Connection' && value === 'close')
   return [
     process.execPath, join(ROOT, 'node_modules', 'autocannon', 'autocannon.js'), '-j', '-n', '-c', String(order.connections), '-d', String(order.seconds),
     '-p', String(order.pipeline), '-m', request.method, ...fields, ...(request.content === '' ? [] : ['-b', request.content]),
-    ...(closes ? ['-D', '1'] : []), `${order.secure ? 'https' : 'http'}://${order.host}:${order.port}${request.target}`
+    `${order.secure ? 'https' : 'http'}://${order.host}:${order.port}${request.target}`
   ]
 }
 

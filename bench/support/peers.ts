@@ -5,7 +5,7 @@ import { connect, createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { onCore, run, SERVER_CORE, start, stop, which } from './process.ts'
 
-/** What a server can be asked to serve; README of bench/peers says what each is. */
+/** What a server can be asked to serve; docs/performance.md says what each is. */
 export const SCENARIOS = ['hello', 'async', 'headers5', 'post', 'pieces', 'upload', 'download'] as const
 export type Scenario = (typeof SCENARIOS)[number]
 

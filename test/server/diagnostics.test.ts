@@ -1,6 +1,7 @@
 // The channels of node:diagnostics_channel: what is published, when, in which order, and that nothing is without a subscriber.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import * as assert from 'uvu/assert'
+import { ALREADY_HANDLED } from '../../src/server/application.ts'
 import type { ConnectionMessage, PeerErrorMessage, RequestMessage } from '../../src/server/diagnostics.ts'
 import { answering, deferred, get, onEveryTransport, until } from '../support/harness.ts'
 
@@ -112,9 +113,8 @@ onEveryTransport('diagnostics', (h, test) => {
   }))
 
   test('a takeover: the request ends when the application returns, the connection when its new owner closes it', () => listening(NAMES, async heard => {
-    const { ALREADY_HANDLED } = await import('../../src/server/application.ts')
     await h.serve(environ => {
-      environ['wirelet.upgrade']().on('error', () => {}).end('over')
+      environ['wirelet.upgrade']().on('error', () => {}).resume().end('over')
       return ALREADY_HANDLED
     })
     const client = await h.connect()
@@ -159,4 +159,4 @@ onEveryTransport('diagnostics', (h, test) => {
     const [connection] = (server as unknown as { engine: { connections: Set<{ transport: object }> } }).engine.connections
     assert.is(Reflect.get(connection!.transport, 'peer'), null)
   })
-}, { unix: false }).run()
+}).run()

@@ -2,7 +2,8 @@
 import * as assert from 'uvu/assert'
 import type { ServerStats } from '../../src/server/serve.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { answering, deferred, get, onEveryTransport, pass, post, turns, until } from '../support/harness.ts'
+import { answering, deferred, get, onEveryTransport, pass, post, stable, until } from '../support/harness.ts'
+import { connectTo } from '../support/sockets.ts'
 
 const NO_STATES = { new: 0, reading: 0, responding: 0, idle: 0, lingering: 0, 'taken over': 0 }
 
@@ -118,13 +119,14 @@ onEveryTransport('stats', (h, test) => {
     stuck.pause()
     await stuck.send(get('/much'))
     await until(() => server.stats().requests === 2, 'both read')
-    await turns(30)
+    await stable(() => server.stats().bytesWritten)
     await pass(clock, 6000)
     assert.equal(server.stats().deadlines, { keepalive: 1, send: 1 })
     const again = await h.connect()
     again.pause()
     await again.send(get('/much'))
     await until(() => server.stats().requests === 3, 'read')
+    await stable(() => server.stats().bytesWritten)
     const closed = server.close()
     await pass(clock, 1500)
     await closed
@@ -177,7 +179,6 @@ onEveryTransport('stats of TLS', (h, test) => {
     await client.send(get())
     const { raw } = await client.response()
     assert.equal([server.stats().bytesRead, server.stats().bytesWritten, server.stats().handshakes], [get().length, raw.length, 0])
-    const { connectTo } = await import('../support/sockets.ts')
     const unfinished = h.client(await connectTo(port))
     await until(() => server.stats().handshakes === 1, 'a handshake under way')
     assert.equal([server.stats().accepted, server.connections], [1, 1])
