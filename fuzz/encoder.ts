@@ -415,7 +415,7 @@ function wrongContent(one: EncoderCase, first: Answer): string {
     whole = piece !== undefined && 'bytes' in piece ? piece.bytes : 'bytes'
   } else whole = one.pieces.map(each => 'text' in each ? Buffer.from(each.text).toString('latin1') : (each as { bytes: string }).bytes).join('')
   const length = first.framing === 'length' ? Number(valuesOf(first.fields, 'content-length')[0]) : Infinity
-  const none = one.method === 'HEAD' || first.status === 204 || first.status === 304
+  const none = one.method === 'HEAD' || [204, 205, 304].includes(first.status)
   if (first.content !== (none ? '' : whole.slice(0, length))) return 'other content'
   if (length < whole.length && !valuesOf(first.fields, 'connection').includes('close') && !one.headers.some(([name]) => /^content-length$/i.test(name))) return 'content is missing'
   const wanted = one.trailers !== null && tried.trailersAsked ? one.trailers : []

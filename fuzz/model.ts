@@ -130,8 +130,7 @@ const SINGLETONS = [
 ]
 const NOT_IN_TRAILERS = new RegExp('^(?:' + [
   'transfer-encoding', 'content-length', 'host', 'connection', 'keep-alive', 'te', 'trailer', 'upgrade', 'expect', 'max-forwards', 'authorization',
-  'proxy-authorization', 'proxy-authenticate', 'proxy-connection', 'proxy-authentication-info', 'cookie', 'set-cookie', 'cache-control',
-  'if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since', 'if-range', 'range', 'content-encoding', 'content-type', 'content-range'
+  'proxy-.*', 'cookie', 'set-cookie', 'cache-control', 'if-.*', 'range', 'content-encoding', 'content-type', 'content-range'
 ].join('|') + ')$')
 
 /** 2^53 - 1: beyond it a length is no longer exact (CL-07, CH-03). */
@@ -342,7 +341,8 @@ function codingFaults(list: string, complete: boolean): number[] {
   const unknown = members.some(member => member !== '' && member !== 'chunked')
   // TE-05: well-formed, ending in chunked, but with a coding that we do not have.
   const well = members.every(member => new RegExp(`^${TOKEN}$`).test(member)) && members.indexOf('chunked') === members.length - 1
-  if (complete && well) return [501]
+  // `identity` was a coding once (RFC 2616): unknown, or no coding at all.
+  if (complete && well && !members.includes('identity')) return [501]
   return unknown ? [400, 501] : [400]
 }
 

@@ -421,7 +421,10 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       this.turnBytes += bytes
       this.flushed += bytes
       this.engine.counters.bytesWritten += bytes
-      this.out.flush(this.transport)
+      if (!this.out.flush(this.transport)) {
+        this.cut('a piece of the answer changed its length before it left')
+        return
+      }
     }
     if (this.state === LINGERING && !this.finSent) {
       this.finSent = true

@@ -49,16 +49,18 @@ export class WriteBuffer {
     this.to += size
   }
 
-  /** Everything to the transport, which owns the memory from here on. */
-  flush(transport: Transport): void {
-    if (this.bytes === 0) return
+  /** Everything to the transport, which owns the memory from here on. False: a piece that was referred to is not what it was (its memory was
+   *  transferred or resized), so that lengths already announced would lie; nothing was written. */
+  flush(transport: Transport): boolean {
+    if (this.bytes === 0) return true
+    if (this.views !== null && this.size() !== this.bytes) return false
     this.bytes = 0
     const buffer = this.pooled
     this.pooled = null
     if (this.views === null) {
       transport.write(buffer!.subarray(this.from, this.to), buffer)
       this.from = this.to = 0
-      return
+      return true
     }
     if (buffer !== null) this.retire(buffer)
     const views = this.views
@@ -67,6 +69,7 @@ export class WriteBuffer {
     this.memories = []
     this.from = this.to = 0
     transport.writeMany(views, memories)
+    return true
   }
 
   /** Throw everything away: the peer is gone. */
@@ -76,6 +79,12 @@ export class WriteBuffer {
     this.pooled = this.views = null
     this.memories = []
     this.bytes = this.from = this.to = 0
+  }
+
+  private size(): number {
+    let size = this.to - this.from
+    for (const view of this.views!) size += view.byteLength
+    return size
   }
 
   private room(size: number): Buffer {

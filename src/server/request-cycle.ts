@@ -115,17 +115,21 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
     }
   }
 
-  private answerArray(pieces: readonly unknown[]): void {
+  private answerArray(body: readonly unknown[]): void {
     const cycle = this.cycle
+    // Each element is looked at once: an array whose elements change between two looks must not come out longer than it was measured.
+    const pieces: Piece[] = []
+    const { length } = body
     let size = 0
-    for (let i = 0; i < pieces.length; i++) {
-      const piece = pieces[i]
+    for (let i = 0; i < length; i++) {
+      const piece = body[i]
       if (typeof piece === 'string') size += Buffer.byteLength(piece)
       else if (piece instanceof Uint8Array) size += piece.byteLength
       else {
         this.fail(noPiece(piece))
         return
       }
+      pieces.push(piece)
     }
     if (cycle.ended) {
       this.finish()
@@ -133,9 +137,9 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
       this.fail(new UsageError('the application answered without calling startResponse'))
     } else if (cycle.headSent || (size > AT_ONCE && pieces.length > 1)) {
       cycle.knownSize = size
-      this.stream(null, new IterablePieces(this, pieces as readonly Piece[]))
+      this.stream(null, new IterablePieces(this, pieces))
     } else {
-      cycle.answer(pieces as readonly Piece[], size)
+      cycle.answer(pieces, size)
       this.noteExcess()
       this.finish()
     }

@@ -50,6 +50,8 @@ export class FaultTransport implements Transport {
   private paused: boolean = false
   private endAsked: boolean = false
   private peerEnded: boolean = false
+  /** A write failed at once; the owner will be told. */
+  private failing: boolean = false
   private readonly arrivals: Arrival[] = []
   private readonly sending: Sending[] = []
   private readonly later: (() => void)[] = []
@@ -110,7 +112,11 @@ export class FaultTransport implements Transport {
   }
 
   get isReading(): boolean {
-    return this.owner !== null && !this.paused && this.ending === 'open'
+    return this.owner !== null && !this.paused && this.ending === 'open' && !this.failing
+  }
+
+  get failed(): boolean {
+    return this.ending !== 'open' || this.failing
   }
 
   get isStarted(): boolean {
@@ -256,7 +262,7 @@ export class FaultTransport implements Transport {
     if (copy.length === 0) this.violations.push('an empty write')
     if (this.endAsked) this.violations.push(`write after endWriting: ${JSON.stringify(copy.toString('latin1', 0, 60))}`)
     if (this.ending !== 'open' && this.ending !== 'lost') this.violations.push(`write after the connection was ${this.ending}`)
-    if (this.ending !== 'open' || this.endAsked) {
+    if (this.failed || this.endAsked) {
       for (const one of memory) if (one !== null) giveBackBuffer(one)
       return
     }
@@ -264,6 +270,7 @@ export class FaultTransport implements Transport {
     if (this.writesUntilFailure-- <= 0 || gone) {
       for (const one of memory) if (one !== null) giveBackBuffer(one)
       this.pendingBytes += copy.length
+      this.failing = true
       this.later.push(() => this.lost(this.failWith))
       return
     }
