@@ -9,6 +9,7 @@ import { tool } from './support/load.ts'
 import { machineLine, positive } from './support/machine.ts'
 import { readPeer, ROOT, startPeer, type RunningPeer } from './support/peers.ts'
 import { endWithUs, pinned, run } from './support/process.ts'
+import { figure } from './support/results.ts'
 import { accessLogFile, checkAnswers, interleave, measure, warmUp, type Driven, type Sample } from './support/rounds.ts'
 import { pairedRatio, ROUNDS_FOR_A_VERDICT, spread, verdict } from './support/statistics.ts'
 import { works, type Work } from './support/works.ts'
@@ -66,31 +67,42 @@ async function compare(work: Work, builds: ReadonlyMap<string, string>, transpor
   const lane = work.lanes.find(candidate => candidate.name === name)!
   const peer = readPeer('wirelet')
   const servers: RunningPeer[] = []
+  const stopAll = async (): Promise<void> => {
+    for (const server of servers.splice(0)) await server.stop()
+  }
+  const begin = async (build: string): Promise<Driven> => {
+    const server = await startPeer(peer, { ...lane.serving, env: { ...lane.serving.env, DIST: builds.get(build)!, TRANSPORT: transport } })
+    servers.push(server)
+    return { name: build, load: lane.load, server: { ...server, ...(peer.collect === undefined ? {} : { collect: peer.collect }) } }
+  }
+  // A heap that has held thousands of connections once grows no more: such a server is measured once.
+  const once = lane.load.kind === 'idle'
   try {
-    const driven: Driven[] = []
-    for (const [build, dist] of builds) {
-      const server = await startPeer(peer, { ...lane.serving, env: { ...lane.serving.env, DIST: dist, TRANSPORT: transport } })
-      servers.push(server)
-      driven.push({ name: build, load: lane.load, server: { ...server, ...(peer.collect === undefined ? {} : { collect: peer.collect }) } })
+    const lanes: Array<{ name: string; driven: Driven | null }> = []
+    for (const name of builds.keys()) {
+      const driven = await begin(name)
+      await checkAnswers(driven)
+      await warmUp(driven, seconds)
+      lanes.push({ name, driven: once ? null : driven })
+      if (once) await stopAll()
     }
-    for (const one of driven) await checkAnswers(one)
-    for (const one of driven) await warmUp(one, seconds)
-    const samples = await interleave(driven, rounds, async (one, round) => {
-      const sample = await measure(one, seconds)
-      say(`${work.name} ${round + 1}/${rounds} ${one.name}: ${sample.value.toFixed(2)} ${work.unit}${sample.errors > 0 ? `, ${sample.errors} errors` : ''}`)
+    const samples = await interleave(lanes, rounds, async ({ name, driven }, round) => {
+      const sample = await measure(driven ?? await begin(name), seconds)
+      if (once) await stopAll()
+      say(`${work.name} ${round + 1}/${rounds} ${name}: ${figure(sample.value)} ${work.unit}${sample.errors > 0 ? `, ${sample.errors} errors` : ''}`)
       return sample
     })
     const [before, after] = [...samples.values()] as [Sample[], Sample[]]
     const ratio = pairedRatio(after.map(s => s.value), before.map(s => s.value))
     const word = verdict(ratio, rounds, work.better)
-    const judged = word !== '' ? `: ${driven[1]!.name} is ${word}` : rounds < ROUNDS_FOR_A_VERDICT ? ` (${ROUNDS_FOR_A_VERDICT} rounds or more give a verdict)` : ': no difference shown'
+    const judged = word !== '' ? `: ${lanes[1]!.name} is ${word}` : rounds < ROUNDS_FOR_A_VERDICT ? ` (${ROUNDS_FOR_A_VERDICT} rounds or more give a verdict)` : ': no difference shown'
     process.stdout.write(`${[
       `${work.name}: ${work.title}`,
       ...[...samples].map(([build, list]) => row(build, list, work.unit)),
-      `  ${driven[1]!.name} / ${driven[0]!.name}: ${ratio.ratio.toFixed(3)}, 95 % interval ${ratio.low.toFixed(3)}–${ratio.high.toFixed(3)}${judged}`
+      `  ${lanes[1]!.name} / ${lanes[0]!.name}: ${ratio.ratio.toFixed(3)}, 95 % interval ${ratio.low.toFixed(3)}–${ratio.high.toFixed(3)}${judged}`
     ].join('\n')}\n\n`)
   } finally {
-    for (const server of servers) await server.stop()
+    await stopAll()
   }
 }
 

@@ -210,6 +210,28 @@ function time(parse: Parse, row: Row, ms: number): number {
   return (spent * 1e3) / times
 }
 
+function perOctetText(ns: number): string {
+  return ns < 0.1 ? ns.toPrecision(2) : figure(ns)
+}
+
+/** What must be reached, one line each. */
+function judged(raw: Readonly<Record<string, Readonly<Record<string, number[]>>>>): string[] {
+  const octets = (name: string): number => ROWS.find(row => row.name === name)!.octets.length
+  const perOctet = (name: string): number[] => raw[name]!['wirelet']!.map(ns => ns / octets(name))
+  const browser = raw['browser GET']!
+  const goals: Array<[string, number[] | undefined, number[] | undefined, number]> = [
+    ['browser GET: wirelet ≤ 0.45 × llhttp', browser['wirelet'], browser['llhttp'], 0.45],
+    ['browser GET: wirelet ≤ 0.2 × http-parser-js', browser['wirelet'], browser['http-parser-js'], 0.2],
+    ['an octet of 100 fields costs what one of 10 costs (≤ 1.1 ×)', perOctet('100 fields'), perOctet('10 fields'), 1.1],
+    ['an octet of 1 MiB of content costs no more than one of 4 KiB (≤ 1.1 ×)', perOctet('chunked POST, 64 × 16 KiB'), perOctet('chunked POST, 8 × 512'), 1.1]
+  ]
+  return goals.map(([text, of, to, most]) => {
+    if (of === undefined || to === undefined) return `* ${text}: not measured`
+    const ratio = pairedRatio(of, to)
+    return `* ${text}: ${ratioText(ratio)}, ${ratio.ratio <= most ? 'met' : '**not met**'}`
+  })
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { rounds: { type: 'string' }, quick: { type: 'boolean', default: false } } })
   const rounds = positive('rounds', values.rounds ?? (values.quick ? '3' : '15'))
@@ -237,12 +259,13 @@ async function main(): Promise<void> {
     for (const [name, list] of samples) {
       const { median, min, max } = spread(list)
       const ratio = name === 'wirelet' ? '' : ratioText(pairedRatio(own, list))
-      lines.push(`| ${row.name} | ${row.octets.length} | ${name} | ${figure(median)} (${figure(min)}–${figure(max)}) | ${figure(median / row.octets.length)} | ${ratio} |`)
+      lines.push(`| ${row.name} | ${row.octets.length} | ${name} | ${figure(median)} (${figure(min)}–${figure(max)}) | ${perOctetText(median / row.octets.length)} | ${ratio} |`)
     }
     raw[row.name] = Object.fromEntries(samples)
     process.stderr.write(`${row.name}: ${[...samples].map(([name, list]) => `${name} ${figure(spread(list).median)} ns`).join(', ')}\n`)
   }
-  const text = `# Parsers alone\n\n${machineLine()}; medians of ${rounds} interleaved rounds of ${ms} ms.\n\n${lines.join('\n')}\n`
+  const goals = judged(raw)
+  const text = `# Parsers alone\n\n${machineLine()}; medians of ${rounds} interleaved rounds of ${ms} ms.\n\n${goals.join('\n')}\n\n${lines.join('\n')}\n`
   const folder = join(ROOT, 'bench', 'results')
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'parser.md'), text)

@@ -218,7 +218,9 @@ function expectedAnswers(requests: readonly ModelRequest[], ending: Ending, mode
     // A final answer before the 100 was sent ends the connection (design §6).
     const unread = expectContinue && request.framing !== 'none' && mode === 'ignore'
     const interim = expectContinue && request.framing !== 'none'
-    return { ...plain, method, statuses: [200], content: body, close: unread ? null : !keepAlive, interim, mayBeLast: unread }
+    // What has no length ends with the connection for HTTP/1.0.
+    const last = unread || (mode === 'echo' && request.version === '1.0')
+    return { ...plain, method, statuses: [200], content: body, close: last ? null : !keepAlive, interim, mayBeLast: last }
   }
 }
 

@@ -178,11 +178,13 @@ function readMessage(input: string, start: number, settings: ModelSettings): Mod
     { kind: 'error', statuses: [...new Set(statuses)].sort(), from: start, to, inContent: false, partial: null }
   )
   const tooLong = (to: number): boolean => to - start > limits.head
+  // Not complete, and no octet more is allowed.
+  const full = (): number[] => input.length - start === limits.head ? [431] : []
   if (emptyLines > limits.emptyLines) return error(tooLong(at) ? [400, 431] : [400], at)
   if (/^\r?$/.test(input.slice(at, at + 2))) {
     if (tooLong(input.length)) return error([431], input.length)
-    const full = emptyLines === limits.emptyLines && input.endsWith('\r', at + 1)
-    return { kind: 'incomplete', at: start, where: 'empty lines', may: full ? [400] : [], partial: null }
+    const last = emptyLines === limits.emptyLines && input.endsWith('\r', at + 1)
+    return { kind: 'incomplete', at: start, where: 'empty lines', may: last ? [400, ...full()] : full(), partial: null }
   }
 
   const first = lineAt(input, at)
@@ -196,7 +198,7 @@ function readMessage(input: string, start: number, settings: ModelSettings): Mod
     // Behind a CR only LF may come: the line is what it is.
     const may = input.endsWith('\r') ? requestLineFaults(first.text, settings) : requestLineMay(first.text, settings)
     if (faults.length > 0) return error([...faults, ...may], input.length)
-    return { kind: 'incomplete', at: start, where: 'request line', may, partial: null }
+    return { kind: 'incomplete', at: start, where: 'request line', may: [...may, ...full()], partial: null }
   }
   faults.push(...requestLineFaults(first.text, settings))
   if (faults.length > 0) return error(faults, first.next)
@@ -222,7 +224,7 @@ function readMessage(input: string, start: number, settings: ModelSettings): Mod
       const broken = FIELD_LINE_BEGUN.test(input.slice(at)) ? [] : [400]
       const many = request.fields.length >= limits.fields && line.text !== '' ? [431] : []
       if (faults.length > 0) return error([...faults, ...broken, ...soFar], input.length)
-      return { kind: 'incomplete', at: start, where: 'fields', may: [...broken, ...many, ...soFar], partial: null }
+      return { kind: 'incomplete', at: start, where: 'fields', may: [...broken, ...many, ...soFar, ...full()], partial: null }
     }
     if (request.fields.length >= limits.fields) faults.push(431)
     const field = line.end === 'bare' ? null : FIELD_LINE.exec(line.text)
@@ -313,7 +315,7 @@ function semanticFaults(request: ModelRequest, settings: ModelSettings, complete
   const codings = valuesOf(request, 'transfer-encoding')
   for (const length of lengths) {
     if (!/^[0-9]+$/.test(length)) {
-      if (!(settings.teWithCl && codings.length > 0)) faults.push(400)
+      faults.push(400)
     } else if (BigInt(length) > MAX_LENGTH) {
       faults.push(400, 413)
     } else if (Number(length) > settings.limits.body) {
@@ -422,7 +424,7 @@ export function readChunks(input: string, request: ModelRequest, settings: Model
       const many = request.trailers.length >= limits.trailerFields && line.text !== '' ? [431] : []
       const name = /^[^:]*(?=:)/.exec(line.text)
       if (name !== null && NOT_IN_TRAILERS.test(lower(name[0]))) broken.push(400)
-      return faults.length > 0 ? error([...faults, ...broken], input.length) : wait('trailers', [...broken, ...many])
+      return faults.length > 0 ? error([...faults, ...broken], input.length) : wait('trailers', [...broken, ...many, ...(line.text !== '' && line.next - section === limits.trailers ? [431] : [])])
     }
     if (request.trailers.length >= limits.trailerFields) faults.push(431)
     const field = line.end === 'bare' ? null : FIELD_LINE.exec(line.text)

@@ -54,7 +54,8 @@ async function fuzz(target: Target, budget: Budget, seed: number, options: Optio
     return true
   }
 
-  for (const entry of entries) if (await failed(entry.case)) return false
+  let good = true
+  for (const entry of entries) if (await failed(entry.case)) good = false
   coverage.merge(coverage.snapshot())
 
   while (Date.now() - started < 1000 * budget.seconds && cases < budget.cases) {
@@ -74,11 +75,11 @@ async function fuzz(target: Target, budget: Budget, seed: number, options: Optio
   const { share, missing } = coverage.report()
   const seconds = (Date.now() - started) / 1000
   const reached = target.guidedBy.length === 0 ? '' : `, ${(100 * share).toFixed(1)} % of the code reached, the last of it ${((Date.now() - lastNew) / 1000).toFixed(0)} s ago`
-  console.log(`  ${cases} cases, ${target.executions()} runs in ${seconds.toFixed(1)} s, ${kept.length} kept (${kept.length - entries.length} new)${reached}: no fault`)
+  console.log(`  ${cases} cases, ${target.executions()} runs in ${seconds.toFixed(1)} s, ${kept.length} kept (${kept.length - entries.length} new)${reached}${good ? ': no fault' : ''}`)
   if (options.missing) for (const line of missing) console.log(`  never ran: ${line}`)
   if (options.save) saveCorpus(target.name, await essential(target, coverage, kept))
   coverage.close()
-  return true
+  return good
 }
 
 /** The cases of a batch that reach something new, each made smaller. Halves are run again until single cases are left. */

@@ -48,7 +48,7 @@ function unchunk(body: Buffer): string[] {
 
 examples('each has a test here, and says at its top how it is run', () => {
   const names = readdirSync(join(ROOT, 'examples')).sort()
-  assert.equal(names, ['embedded', 'files', 'hello', 'posthook', 'streaming', 'tls', 'upload'])
+  assert.equal(names, ['baseline', 'embedded', 'files', 'hello', 'posthook', 'streaming', 'tls', 'upload'])
   for (const name of names) {
     const text = readFileSync(join(ROOT, 'examples', name, 'app.js'), 'utf8')
     assert.match(text, new RegExp(`^(?://.*\\n)*// .*node (?:dist/cli\\.js .*)?examples/${name}/app\\.js`), name)
@@ -252,6 +252,19 @@ examples('posthook: told how the answer ended', async () => {
   const port = await program.port()
   await ask(port, 'GET /a')
   await program.says(/^GET \/a: 2048 bytes, complete, 2\.000 credits, after \d+ ms$/m)
+  assert.equal(await program.stop(), ENDED)
+})
+
+examples('baseline: the two answers of the arenas', async () => {
+  const program = serve('baseline')
+  const port = await program.port()
+  const plain = await ask(port, 'GET /plaintext')
+  assert.equal([plain.status, plain.body.toString()], [200, 'Hello, World!'])
+  assert.match(plain.head, /^Server: wirelet$/m)
+  assert.match(plain.head, DATE)
+  const json = await ask(port, 'GET /json')
+  assert.equal(JSON.parse(json.body.toString()), { message: 'Hello, World!' })
+  assert.match(json.head, /^Content-Type: application\/json$/m)
   assert.equal(await program.stop(), ENDED)
 })
 

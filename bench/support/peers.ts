@@ -1,7 +1,8 @@
 // Servers to measure: a folder of bench/peers/ each, described by its peer.json. Installed when first needed, started in a process of its own.
 import type { ChildProcess } from 'node:child_process'
-import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { connect, createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onCore, run, SERVER_CORE, start, stop, which } from './process.ts'
 
@@ -148,10 +149,21 @@ async function untilItListens(child: ChildProcess, port: number, name: string, s
   }
 }
 
+let scratch = ''
+
+/** A folder for whatever a server has to write, gone when we are. */
+function scratchFolder(): string {
+  if (scratch === '') {
+    scratch = mkdtempSync(join(tmpdir(), 'bench-'))
+    process.on('exit', () => rmSync(scratch, { recursive: true, force: true }))
+  }
+  return scratch
+}
+
 export async function startPeer(peer: Peer, serving: Serving): Promise<RunningPeer> {
   const port = peer.port === 0 ? await freePort() : peer.port
   const secure = serving.secure === true
-  const env: NodeJS.ProcessEnv = { ...process.env, ...serving.env, PORT: String(port), SCENARIO: serving.scenario, NODE_ENV: 'production' }
+  const env: NodeJS.ProcessEnv = { ...process.env, ...serving.env, PORT: String(port), SCENARIO: serving.scenario, SCRATCH: scratchFolder(), NODE_ENV: 'production' }
   if (secure) Object.assign(env, { CERTFILE: join(CERTIFICATES, 'localhost.crt'), KEYFILE: join(CERTIFICATES, 'localhost.key') })
   const child = start(onCore(SERVER_CORE, command(peer.start)), { cwd: peer.folder, env, stdio: ['ignore', 'ignore', 'pipe'] })
   let said = ''

@@ -114,7 +114,7 @@ export function works(accessLog: string): Work[] {
   return [
     work('hello', 'hello world, keep-alive, 64 connections', lanes(`${EVERYBODY} raw-net raw-handle`, HELLO),
       must('wirelet', { 'node-http': 0.45, fastify: 0.36, bun: 1.1, deno: 1.1, nginx: 1.2, 'raw-handle': 1.35 })),
-    work('browser', "the same with a browser's ten headers (703 bytes)", lanes(EVERYBODY, asking(requests.browser)),
+    work('browser', "hello world with a browser's ten headers (703 bytes)", lanes(EVERYBODY, asking(requests.browser)),
       must('wirelet', { 'node-http': 0.5, bun: 1.2 })),
     work('pipelined', 'hello world, 16 pipelined', lanes(EVERYBODY, PIPELINED), must('wirelet', { 'node-http': 0.15, bun: 0.35, nginx: 0.4 })),
     work('async', 'asynchronous application, hello world',

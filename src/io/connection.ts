@@ -312,7 +312,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     if (incoming.done) this.incoming = null
     incoming.content.changed()
     if (incoming.done) {
-      if (cycle.ended && cycle === this.cycle) this.finish(cycle, true)
+      if (cycle.ended && cycle === this.cycle) this.finish(cycle, !incoming.overDrained)
     } else if (incoming.overDrained) {
       this.finish(cycle, false)
     } else {

@@ -27,7 +27,7 @@ export class ContentReader {
     this.maxBodySize = limits.maxBodySize
   }
 
-  /** Position after the last octet that belongs to this message, or minus a PeerErrorCode. The content's waiter is told afterwards by `tell`. */
+  /** Position after the last octet that belongs to this message, or minus a PeerErrorCode. The content's waiter is told afterwards, by the connection. */
   read(bytes: Buffer, start: number, end: number): number {
     const { content, decoder } = this
     if (decoder === null) {

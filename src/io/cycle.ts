@@ -141,7 +141,7 @@ export class Cycle implements Ended {
   /** One piece at once, with whatever is held. The head leaves even when the piece is empty. @throws InvalidHeader beyond the announced length. */
   write(piece: string | Uint8Array): void {
     if (this.ended) return
-    this.holdOne(piece)
+    this.holdOne(piece, true)
     const announced = this.headSent ? (this.mode === LENGTH ? this.remaining : Infinity) : this.announced
     if (this.heldBytes > announced) {
       this.dropHeld()
@@ -172,11 +172,6 @@ export class Cycle implements Ended {
   /** The answer allows no content (HEAD, 204, 304 …): nothing that follows would be sent. Known once the head is sent. */
   get contentless(): boolean {
     return this.headSent && this.mode === NOTHING
-  }
-
-  /** The announced content is complete: whatever follows would be cut off. */
-  get full(): boolean {
-    return this.headSent && this.mode === LENGTH && this.remaining === 0
   }
 
   /** False: stop producing, `owner.onWritable()` will be called. */
@@ -279,7 +274,7 @@ export class Cycle implements Ended {
     for (const piece of pieces) this.holdOne(piece)
   }
 
-  private holdOne(piece: string | Uint8Array): void {
+  private holdOne(piece: string | Uint8Array, leavesNow = false): void {
     if (typeof piece === 'string') {
       const size = Buffer.byteLength(piece)
       if (size === 0) return
@@ -293,8 +288,8 @@ export class Cycle implements Ended {
       this.heldBytes += piece.byteLength
       this.closeText()
       // A generator may yield the same scratch buffer again before this piece leaves.
-      const leavesNow = this.heldBytes >= this.minimumChunkSize
-      ;(this.held ??= []).push(leavesNow ? piece : Uint8Array.prototype.slice.call(piece))
+      const stays = !leavesNow && this.heldBytes < this.minimumChunkSize
+      ;(this.held ??= []).push(stays ? Uint8Array.prototype.slice.call(piece) : piece)
     }
   }
 

@@ -149,9 +149,15 @@ export class Engine {
     this.counters.accepted++
     if (this.draining) {
       transport.destroy()
-    } else if (this.pool !== null) {
+      return
+    }
+    if (this.pool !== null) {
       this.spawn(this.pool, transport)
-    } else if (this.open < this.maxSize || this.evictIdle()) {
+      return
+    }
+    // An evicted connection that has something to say first lingers, and keeps its place until it is gone.
+    if (this.open >= this.maxSize) this.evictIdle()
+    if (this.open < this.maxSize) {
       this.serve(transport)
     } else if (this.parked.size < this.limits.maxParked) {
       this.counters.parked++
@@ -235,11 +241,10 @@ export class Engine {
     this.checkEmpty()
   }
 
-  private evictIdle(): boolean {
-    if (this.firstIdle === null) return false
+  private evictIdle(): void {
+    if (this.firstIdle === null) return
     this.counters.evicted++
     this.firstIdle.closeIdle()
-    return true
   }
 
   enterIdle(connection: Connection): void {

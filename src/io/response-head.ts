@@ -91,21 +91,15 @@ export class ResponseHead {
 export function encodeResponseHead(status: string | number, headers: Headers | undefined, capitalize: boolean): ResponseHead {
   const head = new ResponseHead(statuses.get(status) ?? parseStatus(status))
   if (headers === undefined) return head
+  // The usual form, without a closure.
   if (Array.isArray(headers)) {
     for (let i = 0; i < headers.length; i++) {
       const pair = headers[i] as readonly [string, HeaderValue]
       if (typeof pair !== 'object' || pair === null) throw new InvalidHeader('a header must be a pair of name and value')
       addField(head, pair[0], pair[1], capitalize)
     }
-  } else if (typeof headers !== 'object' || headers === null) {
-    throw new InvalidHeader('headers must be pairs or an object')
-  } else if (Symbol.iterator in headers) {
-    for (const [name, value] of headers as Iterable<readonly [string, HeaderValue]>) addField(head, name, value, capitalize)
   } else {
-    for (const [name, value] of Object.entries(headers)) {
-      if (Array.isArray(value)) for (const one of value) addField(head, name, one, capitalize)
-      else addField(head, name, value as HeaderValue, capitalize)
-    }
+    eachPair(headers, (name, value) => addField(head, name, value, capitalize))
   }
   return head
 }
@@ -121,14 +115,31 @@ export function renderRefusal(version: string, status: number, dateLine: string,
 /** Checks and renders trailers (RFC 9112 §7.1.2). @throws InvalidHeader */
 export function encodeTrailers(headers: Headers, capitalize: boolean): string {
   let text = ''
-  const pairs = Symbol.iterator in headers ? (headers as Iterable<readonly [string, HeaderValue]>) : Object.entries(headers as Record<string, HeaderValue>)
-  for (const [name, value] of pairs) {
+  eachPair(headers, (name, value) => {
     const field = fieldName(name, capitalize)
     const lower = name.toLowerCase()
     if (NOT_IN_TRAILERS.has(lower) || lower.startsWith('if-')) throw new InvalidHeader(`${name} may not stand in trailers`)
     text += `${field.prefix}${fieldValue(name, value)}\r\n`
-  }
+  })
   return text
+}
+
+/** Every form of `Headers`, pair by pair. */
+function eachPair(headers: Headers, each: (name: string, value: HeaderValue) => void): void {
+  if (typeof headers !== 'object' || headers === null) throw new InvalidHeader('headers must be pairs or an object')
+  if (Symbol.iterator in headers) {
+    for (const pair of headers as Iterable<readonly [string, HeaderValue]>) {
+      if (typeof pair !== 'object' || pair === null) throw new InvalidHeader('a header must be a pair of name and value')
+      each(pair[0], pair[1])
+    }
+    return
+  }
+  // A promise of headers would pass for an object without any.
+  if (typeof (headers as { then?: unknown }).then === 'function') throw new InvalidHeader('headers must be there, not promised')
+  for (const [name, value] of Object.entries(headers)) {
+    if (Array.isArray(value)) for (const one of value) each(name, one)
+    else each(name, value as HeaderValue)
+  }
 }
 
 function addField(head: ResponseHead, name: string, value: HeaderValue, capitalize: boolean): void {

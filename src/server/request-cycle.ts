@@ -386,6 +386,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
     return (status, headers) => {
       const head = encodeResponseHead(status, headers, this.server.capitalize)
       if (head.status >= 200 || head.status === 101) throw new InvalidHeader(`inform(${head.status}): only interim answers, and no 101`)
+      if (head.status === 100) this.cycle.continued = true
       this.cycle.inform(head)
     }
   }
@@ -409,9 +410,11 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
 
   trailers(): ReadonlyArray<readonly [string, string]> | null {
     const content = this.cycle.content
-    if (content === null || content.trailers === null || !content.ended) return content === null ? [] : null
+    if (content === null) return []
+    if (!content.complete || content.held > 0) return null
+    const received = content.trailers ?? []
     const pairs: [string, string][] = []
-    for (let i = 0; i < content.trailers.length; i += 2) pairs.push([content.trailers[i]!, content.trailers[i + 1]!])
+    for (let i = 0; i < received.length; i += 2) pairs.push([received[i]!, received[i + 1]!])
     return pairs
   }
 

@@ -39,6 +39,7 @@ class Handler implements CycleHandler {
     this.ended++
   }
   onRefusalEnd(): void {}
+  onDeadline(): void {}
   release(): void {
     for (const cycle of this.waiting.splice(0)) this.answer(cycle)
   }

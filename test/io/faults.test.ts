@@ -24,6 +24,8 @@ interface Conversation {
   readonly statuses: readonly number[]
   /** What a delay may change: where chunks begin, when each piece of content is answered by one; how much leaves, when an answer is cut off. */
   readonly delaysShow?: 'in chunks' | 'in the cut'
+  /** The application fails, or its hooks do: that gets into the log. */
+  readonly logs?: boolean
 }
 
 const openGates: Step = ['the applications go on', scene => scene.requests.forEach(request => request.gate.release())]
@@ -81,6 +83,12 @@ const writes: WatchedApplication = async request => {
   const write = request.start()
   for (let i = 0; i < 30; i++) if (!(await write('w'.repeat(10_000)))) break
   return []
+}
+
+/** Its post hook waits. */
+const hooked: WatchedApplication = request => {
+  request.environ['eventlet.posthooks'].push([() => request.gate.passed])
+  return hello(request)
 }
 
 const upgrade: WatchedApplication = request => {
@@ -166,7 +174,15 @@ const CONVERSATIONS: Conversation[] = [
     },
     steps: [head('GET /a HTTP/1.1') + '\r\n', openGates],
     statuses: [],
-    delaysShow: 'in the cut'
+    delaysShow: 'in the cut',
+    logs: true
+  },
+  {
+    name: 'hooks that wait',
+    application: hooked,
+    steps: [(head('GET /a HTTP/1.1') + '\r\n').repeat(20), openGates, openGates, head('GET /b HTTP/1.1') + '\r\n'],
+    statuses: Array.from({ length: 21 }, () => 200),
+    logs: true
   },
   { name: 'a takeover', application: upgrade, steps: [head('GET /a HTTP/1.1') + '\r\nfirst', 'second', 'third'], statuses: [] }
 ]
@@ -255,19 +271,24 @@ const DELAYS: Record<string, Fault> = {
   }
 }
 
-function converse(conversation: Conversation, at: number, fault: Fault): Promise<Scene> {
-  return Scene.play(conversation.application, conversation.options ?? {}, async scene => {
-    scene.mayFail = conversation.delaysShow === 'in the cut'
+/** `faults` by the index of the step that they come before. */
+function play(of: Conversation, faults: ReadonlyMap<number, Fault>): Promise<Scene> {
+  return Scene.play(of.application, of.options ?? {}, async scene => {
+    scene.mayFail = of.logs === true
     const run = new Run(scene)
-    for (let i = 0; i < conversation.steps.length; i++) {
-      if (i === at) {
+    for (let i = 0; i <= of.steps.length; i++) {
+      const fault = faults.get(i)
+      if (fault !== undefined) {
         await fault(run)
         if (i > 0) await scene.settle()
       }
-      await run.step(conversation.steps[i]!)
+      if (i < of.steps.length) await run.step(of.steps[i]!)
     }
-    if (at === conversation.steps.length) await fault(run)
   })
+}
+
+function converse(of: Conversation, at: number, fault: Fault): Promise<Scene> {
+  return play(of, new Map([[at, fault]]))
 }
 
 const NOTHING: Fault = () => {}
@@ -306,6 +327,26 @@ for (const conversation of CONVERSATIONS) {
       if (conversation.steps.includes(holdBack)) continue
       faults(`${name} ${place}`, async () => {
         assert.equal(received(await converse(conversation, at, fault), conversation), expected)
+      })
+    }
+  }
+
+  // Two faults, at every two steps: for the long run.
+  if (process.env['WIRELET_SLOW'] === '1') {
+    const all = Object.entries({ ...LOSSES, ...DELAYS })
+    for (const [firstName, first] of all) {
+      faults(`${firstName}, then everything else`, async () => {
+        for (const [secondName, second] of all) {
+          for (let i = 0; i < conversation.steps.length; i++) {
+            for (let j = i + 1; j <= conversation.steps.length; j++) {
+              try {
+                await play(conversation, new Map([[i, first], [j, second]]))
+              } catch (error) {
+                throw new Error(`${firstName} before step ${i}, ${secondName} before step ${j}: ${(error as Error).message} ${(error as { details?: string }).details ?? ''}`)
+              }
+            }
+          }
+        }
       })
     }
   }

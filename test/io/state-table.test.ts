@@ -4,7 +4,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { ALREADY_HANDLED } from '../../src/server/application.ts'
 import type { ServeOptions } from '../../src/server/options.ts'
-import type { FaultTransport } from '../support/fault-transport.ts'
+import { FaultTransport } from '../support/fault-transport.ts'
 import { Scene, type WatchedApplication, type WatchedRequest } from '../support/invariants.ts'
 
 const table = suite('state table')
@@ -80,6 +80,11 @@ interface State {
   readonly more?: string
   /** Milliseconds of the deadline that ends this state. */
   readonly deadline?: number
+  readonly secure?: boolean
+}
+
+class SecureTransport extends FaultTransport {
+  override readonly secure: boolean = true
 }
 
 type Happening = (at: Situation, state: State) => Promise<void>
@@ -145,7 +150,7 @@ function row(name: string, state: State, cells: Record<string, Cell>): void {
   for (const [event, cell] of Object.entries(cells)) {
     table(`${name} × ${event}`, async () => {
       await Scene.play(state.application, state.options ?? {}, async scene => {
-        const at = new Situation(scene, scene.connect())
+        const at = new Situation(scene, scene.connect(state.secure === true ? new SecureTransport() : new FaultTransport()))
         await state.reach(at)
         assert.is(at.state, state.is, 'the state that was to be reached')
         at.mark()
@@ -270,6 +275,27 @@ row('responding, content unread, minBodyRate', { ...unread, options: {}, deadlin
   'deadline': '408 close; half-closed; aborted; incomplete (HPE_BODY_TIMEOUT: the content took too long)'
 })
 
+// Whoever waits for a 100 is not slow.
+row('responding, 100 awaited', {
+  ...unread,
+  application: async request => {
+    await request.gate.passed
+    await request.track('read', request.environ['wsgi.input'].read())
+    request.start()
+    return ['done']
+  },
+  reach: async at => {
+    at.peer.receive(POST.replace('\r\n\r\n', '\r\nExpect: 100-continue\r\n\r\n'))
+    await at.scene.settle()
+  }
+}, {
+  'deadline': ['open', { then: end, be: 'open' }, { then: rest, be: '200; open; read: "0123456789"; completed' }],
+  'application ends': ['open', { then: after(31_000), be: '408 close; half-closed; aborted; read rejected: RequestAborted; incomplete (HPE_BODY_TIMEOUT: the content took too long)' }],
+  'drain begins': ['open', { then: end, be: 'open' }, { then: rest, be: '200 close; half-closed; read: "0123456789"; completed' }],
+  'FIN': ['open', { then: end, be: '400 close; destroyed; aborted; read rejected: RequestAborted; incomplete (HPE_INCOMPLETE_CONTENT: the connection ended inside the content)' }],
+  'reset': ['lost; aborted; ' + GONE, { then: end, be: `lost; aborted; read rejected: RequestAborted; ${GONE}` }]
+})
+
 row('responding, content arriving', {
   application: reading,
   reach: async at => {
@@ -325,6 +351,18 @@ row('responding, content complete, handler deadline', { ...complete, options: { 
 
 row('responding, content complete, request deadline', { ...complete, options: { timeouts: { request: 5000 } }, deadline: 5000 }, {
   'deadline': '408 close; half-closed; aborted; incomplete (HPE_REQUEST_TIMEOUT: the request took too long)'
+})
+
+// eventlet.set_idle: a drain need not wait for this one.
+row('responding, set_idle', {
+  ...complete,
+  application: request => {
+    request.environ['eventlet.set_idle']()
+    return waiting(request)
+  }
+}, {
+  'drain begins': 'reset; aborted; incomplete (the server is shutting down)',
+  'application ends': '200; open; completed'
 })
 
 row('responding, pipelined requests waiting', {
@@ -384,6 +422,19 @@ row('async generator waiting', {
   'application ends': '200; open; completed',
   'more bytes': ['open', { then: end, be: '200; 200; open; completed; completed' }],
   'more bytes with the FIN': ['open', { then: end, be: '200; 200; destroyed; completed; completed' }]
+})
+
+row('async generator waiting, handler deadline', {
+  application: asynchronous,
+  reach: async at => {
+    at.peer.receive('GET /a HTTP/1.1\r\nHost: h\r\n\r\n')
+    await at.scene.settle()
+  },
+  is: 'responding',
+  options: { timeouts: { handler: 5000 } },
+  deadline: 5000
+}, {
+  'deadline': ['open', { then: end, be: '200; open; completed' }]
 })
 
 const pressed: State = {
@@ -498,6 +549,14 @@ row('idle', idle, {
   'drain begins, then nothing': ['open', { then: after(999), be: 'open' }, { then: after(1001), be: 'destroyed' }],
   'more bytes': '200; open; completed',
   'more bytes with the FIN': '200; destroyed; completed'
+})
+
+// A close_notify first: over TLS a bare FIN would look like an attack.
+row('idle, TLS', { ...idle, secure: true }, {
+  'FIN': 'destroyed',
+  'reset': 'lost',
+  'deadline': ['half-closed', { then: fin, be: 'destroyed' }],
+  'drain begins': ['open', { then: after(2001), be: 'half-closed' }, { then: after(3000), be: 'destroyed' }]
 })
 
 row('idle, last answer pending', {

@@ -80,6 +80,18 @@ onEveryTransport('parity: logs', (h, test) => {
     assert.match(log.lines.at(-1)!, /^\(\d+\) wsgi exited/)
   })
 
+  test('what is no log is refused at the start', async () => {
+    // There an AttributeError at the first line; lines that nobody gets are worse.
+    const listener = await listen(0)
+    try {
+      for (const log of [{}, { info: () => {}, debug: () => {} }, 'stderr']) {
+        assert.throws(() => serve(listener, hello, { log: log as never, transport: h.kind.transport }), (error: { code?: string }) => error.code === 'ERR_WIRELET_USAGE')
+      }
+    } finally {
+      await listener.close()
+    }
+  })
+
   test('a logger with levels gets access lines and tracebacks at their level', async () => {
     // Reference P3: what has `info` and `debug` is a logger.
     const lines: [string, string][] = []

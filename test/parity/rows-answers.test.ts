@@ -1,6 +1,6 @@
 // reference.md §1 line by line, what no ported test says: applications, answers, ends. Each name begins with the rows that it stands for.
 import * as assert from 'uvu/assert'
-import { ALREADY_HANDLED, ChunkReadError, WireletError, formatDateTime, type Application } from '../../src/index.ts'
+import { ALREADY_HANDLED, ChunkReadError, WireletError, formatDateTime, type Application, type Body } from '../../src/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { deferred, memoryPair, onEveryTransport, pass, turns, until } from '../support/harness.ts'
 import { CHUNKED, CLOSE, H, KEEP_ALIVE, TextLog, hello } from './support.ts'
@@ -195,10 +195,28 @@ onEveryTransport('parity, line by line: answers', (h, test) => {
       assert.is((await client.response()).status, status)
     }
     for (const body of [[], ['x'], 'x']) {
-      await h.serve(() => body)
+      const { access } = await h.serve(() => body)
       const client = await h.connect()
       await client.send(GET)
       assert.is((await client.response()).status, 500)
+      // E7: there 200 in the log, whatever the peer got.
+      await until(() => access.length === 1, 'the access line')
+      assert.is(access[0], 'GET / HTTP/1.1 500 0 -')
+    }
+  })
+
+  test('W12: a length is computed where there is one', async () => {
+    const bodies: [Body, string][] = [
+      ['\u00e9', '2'], [Buffer.from('abc'), '3'], [['a', '\u20ac', Buffer.from('b')], '5'], [[], '0'], ['', '0'], [['a'].values(), ''], [new Set(['a', 'b']), '']
+    ]
+    for (const [body, length] of bodies) {
+      await h.serve((_environ, startResponse) => {
+        startResponse('200 OK', [])
+        return body
+      })
+      const client = await h.connect()
+      await client.send(GET)
+      assert.is((await client.response()).header('content-length'), length)
     }
   })
 

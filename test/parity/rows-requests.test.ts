@@ -6,6 +6,22 @@ import { FakeClock } from '../support/fake-clock.ts'
 import { Harness, onEveryTransport, pass, turns } from '../support/harness.ts'
 import { CHUNKED, H, hello } from './support.ts'
 
+/** What is written to standard error meanwhile, which does not get there. */
+function standardError(during: () => unknown): string {
+  const { write } = process.stderr
+  let text = ''
+  process.stderr.write = (chunk: string | Uint8Array): boolean => {
+    text += String(chunk)
+    return true
+  }
+  try {
+    during()
+  } finally {
+    process.stderr.write = write
+  }
+  return text
+}
+
 onEveryTransport('parity, line by line: requests', (h, test) => {
   interface Asked {
     status: number
@@ -172,14 +188,17 @@ onEveryTransport('parity, line by line: requests', (h, test) => {
     const fields = `Content-Type: a/b\r\nContent-Length: 0\r\nX-Two: 1\r\nX-Two: 2\r\nX_Under: score\r\n`
     const request = `POST /a%2Fb%00?q HTTP/1.1\r\n${H}${fields}\r\n`
     let seen: Environ | null = null
+    let written = ''
     const { port } = await h.serve((environ, startResponse) => {
       seen = { ...environ }
       assert.is(environ['wsgi.input'], environ['eventlet.input'])
+      written = standardError(() => environ['wsgi.errors'].write('for the test'))
       return hello(environ, startResponse)
     })
     const client = await h.connect()
     await client.send(request)
     assert.is((await client.response()).status, 200)
+    assert.is(written, 'for the test')
     const { REMOTE_PORT, ...rest } = seen!
     assert.match(REMOTE_PORT, /^\d+$/)
     const plain = Object.fromEntries(Object.entries(rest).filter(([, value]) => typeof value !== 'function'))

@@ -22,7 +22,9 @@ test('test_012_ssl_server', async () => {
     startResponse('200 OK', {})
     return [content]
   }
-  await h.serve(wsgiApp)
+  const { log } = await h.serve(wsgiApp)
+  // Reference L1.
+  assert.match(log[0]!, /^\(\d+\) wsgi starting up on https:\/\/127\.0\.0\.1:\d+ \(stream transport\)$/)
   const client = await h.connect()
   await client.send(`POST /foo HTTP/1.1\r\n${H}${CLOSE}Content-Length: 3\r\n\r\nabc`)
   assert.ok((await client.untilEnd()).toString('latin1').endsWith('\r\n\r\nabc'))

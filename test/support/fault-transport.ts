@@ -107,10 +107,6 @@ export class FaultTransport implements Transport {
     return Buffer.concat(this.onWire)
   }
 
-  get failed(): boolean {
-    return this.ending !== 'open'
-  }
-
   get isReading(): boolean {
     return this.owner !== null && !this.paused && this.ending === 'open' && !this.failing
   }

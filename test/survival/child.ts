@@ -13,6 +13,8 @@ import { certificate } from '../support/sockets.ts'
 export interface ChildOptions {
   options?: ServeOptions
   tls?: boolean
+  /** A second server, for TLS, in the same process. */
+  alsoTls?: boolean
 }
 
 export type Order = { kind: 'report' } | { kind: 'close'; timeout?: number }
@@ -22,14 +24,17 @@ export interface Report {
   /** Milliseconds of CPU since the start. */
   cpu: number
   stats: ServerStats
+  /** After a full collection, where the child was started for it. */
+  memory: NodeJS.MemoryUsage
   lent: number
   faults: string[]
 }
 
-export type ChildMessage = { kind: 'ready'; port: number } | Report | { kind: 'closed'; report: Report }
+export type ChildMessage = { kind: 'ready'; port: number; tlsPort: number } | Report | { kind: 'closed'; report: Report }
 
-const { options = {}, tls = false } = JSON.parse(process.argv[2] ?? '{}') as ChildOptions
+const { options = {}, tls = false, alsoTls = false } = JSON.parse(process.argv[2] ?? '{}') as ChildOptions
 const faults: string[] = []
+const collect = (globalThis as { gc?: () => void }).gc
 
 process.on('uncaughtException', error => faults.push(`uncaught: ${error.stack}`))
 process.on('unhandledRejection', error => faults.push(`unhandled: ${error instanceof Error ? error.stack : String(error)}`))
@@ -69,6 +74,12 @@ const own: Record<string, Application> = {
     startResponse('200 OK', TEXT)
     return (async function* () {
       for (;;) yield ''
+    })()
+  },
+  '/tiny-pieces': (_environ, startResponse) => {
+    startResponse('200 OK', TEXT)
+    return (function* () {
+      for (let i = 0; i < 1_000_000; i++) yield 'x'
     })()
   },
   '/after-the-end': (_environ, startResponse) => {
@@ -124,16 +135,19 @@ const all: Application = (environ, startResponse) => (own[environ.PATH_INFO] ?? 
 
 function report(server: Server): Report {
   const { user, system } = process.cpuUsage()
-  return { kind: 'report', cpu: (user + system) / 1000, stats: server.stats(), lent: lentBuffers(), faults }
+  collect?.()
+  return { kind: 'report', cpu: (user + system) / 1000, stats: server.stats(), memory: process.memoryUsage(), lent: lentBuffers(), faults }
 }
 
 const plain = await listen(0)
 const server = serve(tls ? wrapTls(plain, certificate()) : plain, all, { log: { write: () => true }, ...options })
+const second = alsoTls ? serve(wrapTls(await listen(0), certificate()), all, { log: { write: () => true }, ...options, transport: 'stream' }) : null
 
 async function obey(order: Order): Promise<void> {
   if (order.kind === 'report') process.send?.(report(server))
   else {
     await server.close(order.timeout === undefined ? {} : { timeout: order.timeout })
+    await second?.close({ timeout: 0 })
     process.send?.({ kind: 'closed', report: report(server) })
     process.disconnect()
   }
@@ -141,4 +155,4 @@ async function obey(order: Order): Promise<void> {
 
 process.on('message', (order: Order) => void obey(order))
 process.on('disconnect', () => void server.close({ timeout: 0 }))
-process.send?.({ kind: 'ready', port: server.address.port })
+process.send?.({ kind: 'ready', port: server.address.port, tlsPort: second?.address.port ?? 0 })

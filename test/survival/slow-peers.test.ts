@@ -5,7 +5,7 @@ import type { Application } from '../../src/server/application.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { type Harness, type Running, get, onEveryTransport, pass, turns, until } from '../support/harness.ts'
 import type { RawClient } from '../support/raw-client.ts'
-import { connectTo } from '../support/sockets.ts'
+import { closing, connectTo } from '../support/sockets.ts'
 import { within } from '../support/within.ts'
 
 const EACH = 100
@@ -37,13 +37,13 @@ function over(clients: RawClient[]): number {
 onEveryTransport('slow peers', (h, test) => {
   test('heads and contents dripped, answers not taken, silent and idle ones: all at once', async () => {
     const clock = new FakeClock()
-    // One for each deadline is what is looked at: the averages are off for the contents that only stall.
     const running = await h.serve(application, { clock, maxSize: 10_000 })
     const { server, peerErrors, errors } = running
     const good = await h.connect()
     const heads = await crowd(h, running, 'GET / HTTP/1.1\r\nHost: a\r\nX: ')
     const contents = await crowd(h, running, 'POST /content HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\n')
-    const stalled = await crowd(h, running, 'POST /content HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\n' + 'c'.repeat(9000))
+    // Fast enough on average for 30 s.
+    const stalled = await crowd(h, running, 'POST /content HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n' + 'c'.repeat(16_000))
     const readers = await crowd(h, running, '')
     for (const reader of readers) reader.pause()
     await Promise.all(readers.map(reader => reader.send(get('/endless'))))
@@ -61,11 +61,11 @@ onEveryTransport('slow peers', (h, test) => {
       await pass(clock, 1000)
       await good.send(get())
       assert.is((await good.response()).text, 'hello')
-      await turns(20)
+      await turns(8)
       const { deadlines } = server.stats()
       const now = [ended.silent, over(heads), over(contents), over(stalled), deadlines.send ?? 0, ended.idle]
-      // Each in its own second: none before its deadline, all by a second after it.
-      const due = [10, 30, 20, 30, 20, 75]
+      // Each in its own second: none before its deadline, all by a second after it. What the kernel buffers keeps a reader above the average rate.
+      const due = [10, 30, 20, 30, 60, 75]
       now.forEach((n, i) => {
         if (second < due[i]!) assert.is(n, 0, `kind ${i} after ${second} s: ${now}`)
         if (second > due[i]! + 1) assert.is(n, EACH, `kind ${i} after ${second} s: ${now}`)
@@ -100,7 +100,7 @@ onEveryTransport('slow peers', (h, test) => {
     assert.is((await waiting[0]!.response()).text, 'hello')
     await pass(clock, 2000)
     await until(() => server.stats().waiting === 0, 'nobody waits any more')
-    assert.is(server.stats().refused, 1 + 8)
+    assert.is(server.stats().refused, 1 + 9)
     // 20 s later the heads' own deadline makes room.
     await pass(clock, 20_000)
     const late = await h.connect()
@@ -124,7 +124,7 @@ onEveryTransport('slow handshakes', (h, test) => {
     const good = await h.connect()
     await good.send(get())
     assert.is((await good.response()).text, 'hello')
-    await within(5000, Promise.all(peers.map(peer => new Promise(resolve => peer.once('close', resolve)))), 'the handshakes to be given up')
+    await within(5000, Promise.all(peers.map(closing)), 'the handshakes to be given up')
     const took = performance.now() - started
     assert.ok(took > 480 && took < 2500, `${took} ms`)
     assert.equal([running.server.stats().handshakes, running.server.stats().deadlines], [0, { handshake: EACH }])

@@ -13,17 +13,20 @@ const PATIENCE = 8_000
 export interface Where extends ChildOptions {
   /** Descriptors that the process may have (`ulimit -n`). */
   descriptors?: number
+  /** Its reports tell the memory that is left after a collection. */
+  collecting?: boolean
 }
 
 export class Child {
   readonly process: ChildProcess
   port = 0
+  tlsPort = 0
   private readonly clients: RawClient[] = []
   private readonly exited: Promise<number | null>
 
-  private constructor({ descriptors, ...options }: Where) {
+  private constructor({ descriptors, collecting = false, ...options }: Where) {
     const file = join(import.meta.dirname, 'child.js')
-    const command = [process.execPath, '--enable-source-maps', file, JSON.stringify(options)]
+    const command = [process.execPath, '--enable-source-maps', ...(collecting ? ['--expose-gc'] : []), file, JSON.stringify(options)]
     const shell = descriptors === undefined ? [] : ['sh', '-c', `ulimit -n ${descriptors} && exec "$0" "$@"`]
     const [program, ...words] = [...shell, ...command]
     this.process = spawn(program!, words, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
@@ -32,7 +35,9 @@ export class Child {
 
   static async start(where: Where = {}): Promise<Child> {
     const child = new Child(where)
-    child.port = (await child.hear('ready')).port
+    const { port, tlsPort } = await child.hear('ready')
+    child.port = port
+    child.tlsPort = tlsPort
     return child
   }
 

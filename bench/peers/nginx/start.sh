@@ -1,7 +1,8 @@
 #!/bin/sh
 # One worker with an answer of its own: `return` is the least that nginx can do for a request.
-# Its files go to a folder that is removed when it ends.
-folder=$(mktemp -d "${TMPDIR:-/tmp}/bench-nginx-XXXXXX")
+# Its files go to SCRATCH, which the benchmark removes.
+folder="$SCRATCH/nginx-$PORT"
+mkdir -p "$folder"
 ssl=''
 listen="127.0.0.1:$PORT backlog=4096"
 if [ -n "$CERTFILE" ]; then
@@ -32,9 +33,4 @@ http {
   }
 }
 CONF
-nginx -p "$folder" -c "$folder/nginx.conf" -e stderr &
-child=$!
-trap 'kill -TERM $child' TERM INT
-wait $child
-wait $child 2>/dev/null
-rm -rf "$folder"
+exec nginx -p "$folder" -c "$folder/nginx.conf" -e stderr
