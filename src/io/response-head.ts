@@ -153,6 +153,7 @@ function addField(head: ResponseHead, name: string, value: HeaderValue, capitali
       if (!/^[0-9]{1,15}$/.test(text)) throw new InvalidHeader('Content-Length must be a number of bytes')
       head.contentLength = Number(text)
       // RFC 9110 §8.6: never in 1xx and 204; 205 has none of its own either: the engine writes its 0.
+      if (head.status < 200) throw new InvalidHeader('no Content-Length in an interim answer')
       if (head.status !== 304 && head.bodiless) return
       break
     case DATE:

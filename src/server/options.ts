@@ -128,6 +128,7 @@ export function completeOptions(options: ServeOptions): Settings {
   if (options.transport !== undefined && !['auto', 'stream', 'handle'].includes(options.transport)) {
     throw new UsageError(`transport must be 'auto', 'stream' or 'handle'`)
   }
+  if (options.log !== undefined && !isLog(options.log)) throw new UsageError('log must have info(), debug() and error(), or write()')
   return {
     log: options.log ?? null,
     environ: options.environ === undefined ? null : { ...options.environ },
@@ -151,6 +152,12 @@ export function completeOptions(options: ServeOptions): Settings {
     onPeerError: options.onPeerError ?? null,
     clock: options.clock ?? systemClock
   }
+}
+
+function isLog(log: unknown): boolean {
+  if (typeof log !== 'object' || log === null) return false
+  const { info, debug, error, write } = log as { [name: string]: unknown }
+  return typeof write === 'function' || (typeof info === 'function' && typeof debug === 'function' && typeof error === 'function')
 }
 
 function number(name: string, value: unknown, least: number): number {

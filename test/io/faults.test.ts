@@ -233,7 +233,7 @@ const LOSSES: Record<string, Fault> = {
     run.peer.writesUntilFailure = 1
   },
   'what is pending fails': run => {
-    if (run.peer.pendingBytes > 0) run.peer.failPending()
+    if (run.peer.writesPending > 0) run.peer.failPending()
   },
   'reset': run => {
     run.peer.lose()
@@ -333,7 +333,7 @@ for (const conversation of CONVERSATIONS) {
 
   // Two faults, at every two steps: for the long run.
   if (process.env['WIRELET_SLOW'] === '1') {
-    const all = Object.entries({ ...LOSSES, ...DELAYS })
+    const all = Object.entries({ ...LOSSES, 'the kernel takes nothing': DELAYS['the kernel takes nothing']! })
     for (const [firstName, first] of all) {
       faults(`${firstName}, then everything else`, async () => {
         for (const [secondName, second] of all) {

@@ -28,7 +28,9 @@ onEveryTransport('parity: defects, requests', (h, test) => {
   }
 
   test('D2: an unknown Transfer-Encoding is no absent body', async () => {
-    const values: [string, number][] = [['gzip, chunked', 501], ['identity', 400], ['chunked, chunked', 400], [`chunked\r\n${CHUNKED.trim()}`, 400], ['\x0bchunked', 400]]
+    const values: [string, number][] = [
+      ['gzip, chunked', 501], ['identity', 400], ['chunked, chunked', 400], [`chunked\r\n${CHUNKED.trim()}`, 400], ['\x0bchunked', 400]
+    ]
     for (const [value, status] of values) {
       await refused(`POST / HTTP/1.1\r\n${H}Transfer-Encoding: ${value}\r\n\r\n${SMUGGLED}`, status, JSON.stringify(value))
     }
@@ -95,7 +97,11 @@ onEveryTransport('parity: defects, requests', (h, test) => {
 
   test('D15: what is refused before the application has a status line, a log line and a hook', async () => {
     const { access, peerErrors } = await h.serve(hello)
-    for (const [bytes, status] of [['nonsense\r\n\r\n', 400], ['GET /\r\n\r\n', 400], [`GET / HTTP/3.0\r\n${H}\r\n`, 505], [`GET / HTTP/1.1\r\n${H}${'x: y\r\n'.repeat(101)}\r\n`, 431]] as const) {
+    const requests: [string, number][] = [
+      ['nonsense\r\n\r\n', 400], ['GET /\r\n\r\n', 400], [`GET / HTTP/3.0\r\n${H}\r\n`, 505],
+      [`GET / HTTP/1.1\r\n${H}${'x: y\r\n'.repeat(101)}\r\n`, 431]
+    ]
+    for (const [bytes, status] of requests) {
       const client = await h.connect()
       await client.send(bytes)
       const answer = await client.response()

@@ -76,7 +76,10 @@ onEveryTransport('parity, uncovered there: requests', (h, test) => {
   })
 
   test('lists of transfer codings', async () => {
-    for (const [value, status] of [['gzip, chunked', 501], ['chunked, chunked', 400], ['identity', 400], ['gzip', 400], ['br, chunked', 501], ['chunked, gzip', 400], ['chunked;q=1', 400]] as const) {
+    const values: [string, number][] = [
+      ['gzip, chunked', 501], ['br, chunked', 501], ['chunked, chunked', 400], ['identity', 400], ['gzip', 400], ['chunked, gzip', 400], ['chunked;q=1', 400]
+    ]
+    for (const [value, status] of values) {
       assert.is((await ask(`POST / HTTP/1.1\r\n${H}Transfer-Encoding: ${value}\r\n\r\n0\r\n\r\n`)).status, status, value)
     }
     assert.is((await ask(`POST / HTTP/1.1\r\n${H}${CHUNKED}${CHUNKED}\r\n0\r\n\r\n`)).status, 400)

@@ -103,16 +103,17 @@ export class FaultTransport implements Transport {
     return Buffer.concat(this.onWire).toString('latin1')
   }
 
-  wireBytes(): Buffer {
-    return Buffer.concat(this.onWire)
-  }
-
   get isReading(): boolean {
     return this.owner !== null && !this.paused && this.ending === 'open' && !this.failing
   }
 
   get failed(): boolean {
     return this.ending !== 'open' || this.failing
+  }
+
+  /** Writes that the kernel has not taken whole. */
+  get writesPending(): number {
+    return this.sending.length
   }
 
   get isStarted(): boolean {
