@@ -20,6 +20,7 @@ export const SEEDS: readonly string[] = [
   `TRACE / HTTP/1.1\r\n${HOST}Content-Length: 0\r\n\r\n${GET}`,
   `DELETE /%zz/^\`{|}?a=%5b HTTP/1.1\r\n${HOST}Cookie: a=b\r\nCookie: c=d\r\nConnection: close\r\n\r\n${GET}`,
   `PATCH / HTTP/1.1\r\n${HOST}Content-Length: 0000000000000000000003\r\nConnection: a, ,keep-alive\r\n\r\nabc${GET}${GET}`,
+  `GET / HTTP/1.1\r\n${HOST}${'a: 1\r\n'.repeat(40)}Cookie: a\r\nVia: x\r\n\r\n${GET}`,
   `GET / HTTP/1.1\r\nHOST:\ta%41b\t\r\ncontent_length: 5\r\n__proto__: 1\r\nconstructor:2\r\n\r\n`
 ]
 

@@ -63,7 +63,7 @@ function readAnswer(text: string, from: number, method: string): [Answer, number
   const codings = valuesOf(answer.fields, 'transfer-encoding')
   if (lengths.length + codings.length > 1) throw new Error('more than one framing')
   if (codings.length > 0 && codings[0] !== 'chunked') throw new Error(`coding ${codings[0]}`)
-  if (lengths.length > 0 && !/^(?:0|[1-9][0-9]*)$/.test(lengths[0]!)) throw new Error(`length ${lengths[0]}`)
+  if (lengths.length > 0 && !/^[0-9]+$/.test(lengths[0]!)) throw new Error(`length ${lengths[0]}`)
   const { status } = answer
   if ((status < 200 || status === 204) && lengths.length + codings.length > 0) throw new Error(`framing in a ${status}`)
   for (const name of ['date', 'content-type', 'connection', 'server']) {

@@ -14,6 +14,7 @@ import { Child } from '../test/survival/support.ts'
 import type { Report } from '../test/survival/child.ts'
 
 const KIB = 1024
+const NEVER = 1e9
 /** One read: the slab. */
 const READ = 65536
 /** A connection's own objects, native handle and environ, by transport. */
@@ -119,9 +120,9 @@ interface Measured {
 }
 
 async function measure(row: Row, transport: 'stream' | 'handle', connections: number): Promise<Measured> {
-  // Deadlines would end what is being measured; hooks and lingering ones likewise.
-  const timeouts = { firstByte: Infinity, head: Infinity, body: Infinity, minBodyRate: 0, send: Infinity, minSendRate: 0, linger: Infinity, hook: Infinity }
-  const server = await Child.start({ collecting: true, tls: row.tls === true, options: { transport, maxSize: 100_000, logOutput: false, timeouts } })
+  // Deadlines would end what is being measured. (JSON has no Infinity.)
+  const timeouts = { firstByte: NEVER, head: NEVER, body: NEVER, minBodyRate: 0, send: NEVER, minSendRate: 0, linger: NEVER, hook: NEVER }
+  const server = await Child.start({ collecting: true, tls: row.tls === true, options: { transport, maxSize: 100_000, keepalive: NEVER, logOutput: false, timeouts } })
   let client: ChildProcess | null = null
   try {
     // Warm: code compiled, pools made.
@@ -134,7 +135,8 @@ async function measure(row: Row, transport: 'stream' | 'handle', connections: nu
     await server.report()
     const before = (await server.report()).memory
     const orders: Orders = { ...row, port: server.port, connections }
-    client = fork(import.meta.filename, [JSON.stringify(orders)])
+    client = fork(import.meta.filename, ['peers'])
+    client.send(orders)
     await once(client, 'message')
     const report = await settled(server, connections)
     const after = report.memory
@@ -191,8 +193,7 @@ async function main(): Promise<void> {
   }
 }
 
-const given = process.argv[2]
-if (given?.startsWith('{') === true) {
+if (process.argv[2] === 'peers') {
   process.on('disconnect', () => process.exit())
-  await peers(JSON.parse(given) as Orders)
+  process.once('message', (orders: Orders) => void peers(orders))
 } else await main()

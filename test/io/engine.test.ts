@@ -94,7 +94,7 @@ class World {
   }
 
   get endings(): string[] {
-    return this.transports.map(transport => (transport.ending === 'open' && !transport.isStarted ? 'parked' : transport.ending === 'open' && transport.finSent ? 'half-closed' : transport.ending))
+    return this.transports.map(({ ending, isStarted, finSent }) => (ending !== 'open' ? ending : !isStarted ? 'parked' : finSent ? 'half-closed' : 'open'))
   }
 
   /** Ends all of it; then nothing may be left. */

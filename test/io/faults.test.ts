@@ -342,7 +342,8 @@ for (const conversation of CONVERSATIONS) {
               try {
                 await play(conversation, new Map([[i, first], [j, second]]))
               } catch (error) {
-                throw new Error(`${firstName} before step ${i}, ${secondName} before step ${j}: ${(error as Error).message} ${(error as { details?: string }).details ?? ''}`)
+                const { message, details = '' } = error as Error & { details?: string }
+                throw new Error(`${firstName} before step ${i}, ${secondName} before step ${j}: ${message} ${details}`)
               }
             }
           }

@@ -17,7 +17,7 @@ function refused(call: () => unknown): void {
 
 statusLines('as given, or with the usual phrase', () => {
   const lines: [string | number, string][] = [
-    ['200 OK', ' 200 OK\r\n'], [200, ' 200 OK\r\n'], ['200', ' 200 OK\r\n'], ['404 No Such Thing', ' 404 No Such Thing\r\n'], ['200 ', ' 200 \r\n'],
+    ['200 OK', ' 200 OK\r\n'], [200, ' 200 OK\r\n'], ['200', ' 200 OK\r\n'], ['200 ', ' 200 \r\n'], ['404 No Such Thing', ' 404 No Such Thing\r\n'],
     [599, ' 599 Unknown\r\n'], [418, ' 418 Unknown\r\n'], ['299 caf\xe9\t!', ' 299 caf\xe9\t!\r\n'], [103, ' 103 Early Hints\r\n']
   ]
   for (const [status, line] of lines) assert.is(encodeResponseHead(status, undefined, true).statusLine, line)
@@ -25,8 +25,8 @@ statusLines('as given, or with the usual phrase', () => {
 
 statusLines('what is no status', () => {
   const wrong: unknown[] = [
-    99, 600, 0, -1, 200.5, NaN, Infinity, '', '20', '2000', 'OK', '200OK', ' 200 OK', '099 x', '600 x', '200 O\rK', '200 O\nK', '200 OK\r\n', '200 \u010a', '200 \0',
-    null, undefined, {}, true
+    99, 600, 0, -1, 200.5, NaN, Infinity, '', '20', '2000', 'OK', '200OK', ' 200 OK', '099 x', '600 x', '200 O\rK', '200 O\nK', '200 OK\r\n',
+    '200 \u010a', '200 \0', null, undefined, {}, true
   ]
   for (const status of wrong) refused(() => encodeResponseHead(status as string, undefined, true))
 })
@@ -49,7 +49,8 @@ headers('pairs, an object, lists and iterables', () => {
 })
 
 headers('capitals part by part, or as given', () => {
-  assert.is(fields([['content-type', 'a'], ['X-CUSTOM-header', 'b'], ['eTag', 'c'], ['x--y', 'd']]), 'Content-Type: a\r\nX-Custom-Header: b\r\nEtag: c\r\nX--Y: d\r\n')
+  assert.is(fields([['content-type', 'a'], ['X-CUSTOM-header', 'b'], ['x--y', 'd']]), 'Content-Type: a\r\nX-Custom-Header: b\r\nX--Y: d\r\n')
+  assert.is(fields([['eTag', 'c']]), 'Etag: c\r\n')
   assert.is(fields([['content-type', 'a'], ['eTag', 'c']], 200, false), 'content-type: a\r\neTag: c\r\n')
   // The two do not share what they remember.
   assert.is(fields([['content-type', 'a']]), 'Content-Type: a\r\n')
@@ -58,7 +59,8 @@ headers('capitals part by part, or as given', () => {
 headers('what is no header', () => {
   const names: unknown[] = ['', ' ', 'a b', 'a:', 'a\r\n', 'a\n', 'é', 'a\0', 'a(b)', '"a"', 5, null, undefined, {}]
   for (const name of names) refused(() => fields([[name, 'v']]))
-  const values: unknown[] = [' a', 'a ', '\ta', 'a\r\nb', 'a\nb', 'a\rb', 'a\0', '\x7f', '\u010a', 'a\u010db', '€', NaN, Infinity, null, undefined, {}, ['a'], true, Symbol('s')]
+  const values: unknown[] = [' a', 'a ', '\ta', 'a\r\nb', 'a\nb', 'a\rb', 'a\0', '\x7f', '\u010a', 'a\u010db', '€']
+  values.push(NaN, Infinity, null, undefined, {}, ['a'], true, Symbol('s'))
   for (const value of values) refused(() => fields([['A', value]]))
   for (const list of ['text', 5, null, ['ab'], [null], [[]]]) refused(() => fields(list))
 })
@@ -82,7 +84,7 @@ headers('Content-Length: once, digits, and none where no content can be', () => 
   refused(() => fields([['Content-Length', 1], ['content-length', 1]]))
   assert.is(fields({ 'Content-Length': 5 }, 204), '')
   assert.is(fields({ 'Content-Length': 5 }, 205), '')
-  assert.is(fields({ 'Content-Length': 5 }, 103), '')
+  refused(() => fields({ 'Content-Length': 5 }, 103))
   assert.is(fields({ 'Content-Length': 5 }, 304), 'Content-Length: 5\r\n')
 })
 
@@ -102,7 +104,9 @@ headers('of Connection only close, which is not a field but a wish', () => {
 })
 
 headers('hop-by-hop fields are the server\'s', () => {
-  for (const name of ['Transfer-Encoding', 'transfer-encoding', 'TRANSFER-ENCODING', 'Keep-Alive', 'Proxy-Connection', 'TE']) refused(() => fields({ [name]: 'x' }))
+  for (const name of ['Transfer-Encoding', 'transfer-encoding', 'TRANSFER-ENCODING', 'Keep-Alive', 'Proxy-Connection', 'TE']) {
+    refused(() => fields({ [name]: 'x' }))
+  }
 })
 
 headers('Upgrade: only with 426', () => {
@@ -137,8 +141,8 @@ trailers('field lines, checked as headers are', () => {
 
 trailers('what may not stand there (RFC 9110 §6.5.1)', () => {
   for (const name of [
-    'Content-Length', 'Transfer-Encoding', 'Trailer', 'Host', 'Connection', 'TE', 'Upgrade', 'Keep-Alive', 'Content-Type', 'Content-Encoding', 'Content-Range',
-    'Authorization', 'Set-Cookie', 'Cookie', 'Cache-Control', 'Expires', 'Date', 'Location', 'Retry-After', 'Vary', 'If-Match', 'if-none-match', 'Range', 'Expect'
+    'Content-Length', 'Transfer-Encoding', 'Trailer', 'Host', 'Connection', 'TE', 'Upgrade', 'Keep-Alive', 'Content-Type', 'Content-Encoding',
+    'Content-Range', 'Authorization', 'Set-Cookie', 'Cookie', 'Cache-Control', 'Expires', 'Date', 'Location', 'Retry-After', 'Vary', 'If-Match', 'if-none-match', 'Range', 'Expect'
   ]) refused(() => encodeTrailers({ [name]: '1' }, true))
 })
 

@@ -211,6 +211,8 @@ const asynchronous: WatchedApplication = request => {
 
 const GONE = 'incomplete (the peer is gone (ECONNRESET))'
 const BROKEN = 'incomplete (the peer is gone (EPIPE))'
+const LATE = 'incomplete (HPE_BODY_TIMEOUT: the content took too long)'
+const CUT_SHORT = 'incomplete (HPE_INCOMPLETE_CONTENT: the connection ended inside the content)'
 
 // ── The rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -263,7 +265,7 @@ row('responding, content unread', unread, {
   'FIN': ['open', { then: end, be: '200 close; destroyed; completed' }],
   'reset': `lost; aborted; ${GONE}`,
   'failed write': `lost; ${BROKEN}`,
-  'deadline': '408 close; half-closed; aborted; incomplete (HPE_BODY_TIMEOUT: the content took too long)',
+  'deadline': `408 close; half-closed; aborted; ${LATE}`,
   'drain begins': ['open', { then: end, be: '200 close; half-closed; completed' }],
   'drain begins, the content comes': ['open', { then: rest, be: 'open' }, { then: end, be: '200 close; half-closed; completed' }],
   'application ends': ['200; open', { then: rest, be: '200; open; completed' }, { then: next, be: '200; 200; open; completed; completed' }],
@@ -272,7 +274,7 @@ row('responding, content unread', unread, {
 })
 
 row('responding, content unread, minBodyRate', { ...unread, options: {}, deadline: 20_000 }, {
-  'deadline': '408 close; half-closed; aborted; incomplete (HPE_BODY_TIMEOUT: the content took too long)'
+  'deadline': `408 close; half-closed; aborted; ${LATE}`
 })
 
 // Whoever waits for a 100 is not slow.
@@ -290,9 +292,9 @@ row('responding, 100 awaited', {
   }
 }, {
   'deadline': ['open', { then: end, be: 'open' }, { then: rest, be: '200; open; read: "0123456789"; completed' }],
-  'application ends': ['open', { then: after(31_000), be: '408 close; half-closed; aborted; read rejected: RequestAborted; incomplete (HPE_BODY_TIMEOUT: the content took too long)' }],
+  'application ends': ['open', { then: after(31_000), be: `408 close; half-closed; aborted; read rejected: RequestAborted; ${LATE}` }],
   'drain begins': ['open', { then: end, be: 'open' }, { then: rest, be: '200 close; half-closed; read: "0123456789"; completed' }],
-  'FIN': ['open', { then: end, be: '400 close; destroyed; aborted; read rejected: RequestAborted; incomplete (HPE_INCOMPLETE_CONTENT: the connection ended inside the content)' }],
+  'FIN': ['open', { then: end, be: `400 close; destroyed; aborted; read rejected: RequestAborted; ${CUT_SHORT}` }],
   'reset': ['lost; aborted; ' + GONE, { then: end, be: `lost; aborted; read rejected: RequestAborted; ${GONE}` }]
 })
 
@@ -311,7 +313,7 @@ row('responding, content arriving', {
   'FIN': ['open; read rejected: RequestAborted', { then: end, be: '200 close; destroyed; read rejected: RequestAborted; completed' }],
   'reset': `lost; aborted; read rejected: RequestAborted; ${GONE}`,
   'failed write': `lost; read rejected: RequestAborted; ${BROKEN}`,
-  'deadline': '408 close; half-closed; aborted; read rejected: RequestAborted; incomplete (HPE_BODY_TIMEOUT: the content took too long)',
+  'deadline': `408 close; half-closed; aborted; read rejected: RequestAborted; ${LATE}`,
   'drain begins': [
     'open',
     { then: at => void at.peer.receive('456789'), be: 'open; read: "0123456789"' },

@@ -44,7 +44,7 @@ class Slow extends Duplex {
     for (const { chunk } of chunks) this.chunks.push(chunk)
     this.done = done
   }
-  take(): void {
+  finishWrite(): void {
     const { done } = this
     this.done = null
     done?.()
@@ -73,7 +73,7 @@ test('a slow stream is handed at most 24 KiB at a time, so that its progress sho
   const seen: number[] = []
   while (transport.untakenBytes() > 0) {
     seen.push(transport.untakenBytes())
-    stream.take()
+    stream.finishWrite()
     await turns(1)
   }
   assert.equal(stream.portions, [16384, 16384, 16384, 16384, 16384, 18280])

@@ -85,7 +85,8 @@ onEveryTransport('parity: logs', (h, test) => {
     const listener = await listen(0)
     try {
       for (const log of [{}, { info: () => {}, debug: () => {} }, 'stderr']) {
-        assert.throws(() => serve(listener, hello, { log: log as never, transport: h.kind.transport }), (error: { code?: string }) => error.code === 'ERR_WIRELET_USAGE')
+        const start = (): unknown => serve(listener, hello, { log: log as never, transport: h.kind.transport })
+        assert.throws(start, (error: { code?: string }) => error.code === 'ERR_WIRELET_USAGE')
       }
     } finally {
       await listener.close()

@@ -122,7 +122,8 @@ onEveryTransport('parity, line by line: requests', (h, test) => {
   })
 
   test('H13: Host is required, once', async () => {
-    assert.equal(await statuses(['GET / HTTP/1.1\r\n\r\n', get(H), 'GET / HTTP/1.1\r\nHost: a b\r\n\r\n', 'GET / HTTP/1.1\r\nHost:\r\n\r\n']), [400, 400, 400, 400])
+    const requests = ['GET / HTTP/1.1\r\n\r\n', get(H), 'GET / HTTP/1.1\r\nHost: a b\r\n\r\n', 'GET / HTTP/1.1\r\nHost:\r\n\r\n']
+    assert.equal(await statuses(requests), [400, 400, 400, 400])
   })
 
   test('H14: Connection is a list of tokens', async () => {

@@ -36,8 +36,6 @@ const { options = {}, tls = false, alsoTls = false } = JSON.parse(process.argv[2
 const faults: string[] = []
 const collect = (globalThis as { gc?: () => void }).gc
 
-process.on('uncaughtException', error => faults.push(`uncaught: ${error.stack}`))
-process.on('unhandledRejection', error => faults.push(`unhandled: ${error instanceof Error ? error.stack : String(error)}`))
 setInternalErrorHook(error => faults.push(`internal: ${String(error)}`))
 
 const TEXT: [string, string][] = [['Content-Type', 'text/plain']]
@@ -153,6 +151,8 @@ async function obey(order: Order): Promise<void> {
   }
 }
 
+process.on('uncaughtException', error => faults.push(`uncaught: ${error.stack}`))
+process.on('unhandledRejection', error => faults.push(`unhandled: ${error instanceof Error ? error.stack : String(error)}`))
 process.on('message', (order: Order) => void obey(order))
 process.on('disconnect', () => void server.close({ timeout: 0 }))
 process.send?.({ kind: 'ready', port: server.address.port, tlsPort: second?.address.port ?? 0 })
