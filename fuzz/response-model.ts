@@ -66,9 +66,6 @@ function readAnswer(text: string, from: number, method: string): [Answer, number
   if (lengths.length > 0 && !/^[0-9]+$/.test(lengths[0]!)) throw new Error(`length ${lengths[0]}`)
   const { status } = answer
   if ((status < 200 || status === 204) && lengths.length + codings.length > 0) throw new Error(`framing in a ${status}`)
-  for (const name of ['date', 'content-type', 'connection', 'server']) {
-    if (valuesOf(answer.fields, name).length > 1 && name !== 'connection') throw new Error(`more than one ${name}`)
-  }
   if (status < 200 || status === 204 || status === 304 || method === 'HEAD') return [answer, at]
   if (lengths.length > 0) {
     answer.framing = 'length'

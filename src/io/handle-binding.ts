@@ -101,7 +101,6 @@ const READ = 1
 const WRITE = 2
 const WRITEV = 4
 const PIPE_SHIFT = 3
-const ALL_PROVEN = 63
 const faultListeners: Set<() => void> = new Set()
 let faulty = false
 
@@ -149,7 +148,7 @@ export function startReading(handle: StreamHandle, reader: HandleReader): number
 export function writeBytes(handle: StreamHandle, bytes: Uint8Array, memory: Buffer | null, writer: HandleWriter): number {
   if (!types.isUint8Array(bytes)) throw new TypeError('bytes must be a Uint8Array')
   const request = spare
-  const status = proven === ALL_PROVEN ? handle.writeBuffer(request, bytes) : provenWrite(handle, request, bytes, bytes.length)
+  const status = isProven(handle, WRITE) ? handle.writeBuffer(request, bytes) : provenWrite(handle, request, bytes, bytes.length)
   if (status !== 0) return status ?? UV_EBADF
   if (state[kAsync] === 0) return WRITTEN
   hold(request, writer, bytes, bytes.length, memory)
@@ -160,7 +159,7 @@ export function writeBytes(handle: StreamHandle, bytes: Uint8Array, memory: Buff
 export function writeViews(handle: StreamHandle, views: Uint8Array[], length: number, memory: (Buffer | null)[], writer: HandleWriter): number {
   if (views.length === 0 || !views.every(types.isUint8Array)) throw new TypeError('views must be Uint8Arrays')
   const request = spare
-  const status = proven === ALL_PROVEN ? handle.writev(request, views, true) : provenWrite(handle, request, views, length)
+  const status = isProven(handle, WRITEV) ? handle.writev(request, views, true) : provenWrite(handle, request, views, length)
   if (status !== 0) return status ?? UV_EBADF
   if (state[kAsync] === 0) return WRITTEN
   hold(request, writer, views.slice(), length, memory.slice())
@@ -199,7 +198,7 @@ function onRead(this: StreamHandle): undefined {
   try {
     // 0 is EAGAIN: what waited was a multiple of 64 KiB.
     if (n > 0) {
-      if (proven === ALL_PROVEN || provenRead(this, n)) reader.bytesArrived(n)
+      if (isProven(this, READ) || provenRead(this, n)) reader.bytesArrived(n)
       else reader.readFailed(BROKEN)
     } else if (n < 0) reader.readFailed(n)
   } catch (error) {
@@ -222,29 +221,25 @@ function onWriteComplete(this: WriteRequest, status: number): void {
 
 /** The first read of either class says what later ones rely on: the count is where we look for it, and the bytes are in the slab's bounds. */
 function provenRead(handle: StreamHandle, n: number): boolean {
-  const bit = READ << shiftOf(handle)
-  if ((proven & bit) !== 0) return true
   if (n > SLAB_SIZE || n !== handle.bytesRead) {
     fault()
     return false
   }
-  proven |= bit
+  proven |= READ << shiftOf(handle)
   return true
 }
 
 /** The first write of either kind to either class: 0 and a count back, and a plain answer to whether it is still under way. */
 function provenWrite(handle: StreamHandle, request: WriteRequest, bytes: Uint8Array | Uint8Array[], length: number): number {
   const several = Array.isArray(bytes)
-  const bit = (several ? WRITEV : WRITE) << shiftOf(handle)
-  const known = (proven & bit) !== 0
   const before = handle.bytesWritten
-  if (!known) state[kWritten] = state[kAsync] = -1
+  state[kWritten] = state[kAsync] = -1
   const status = several ? handle.writev(request, bytes, true) : handle.writeBuffer(request, bytes)
   // A peer that is gone proves nothing.
-  if (known || (typeof status === 'number' && status < 0) || status === undefined) return status
+  if ((typeof status === 'number' && status < 0) || status === undefined) return status
   const isAsync = state[kAsync]
   if (status === 0 && state[kWritten] === length && (isAsync === 0 || isAsync === 1) && handle.bytesWritten === before + length) {
-    proven |= bit
+    proven |= (several ? WRITEV : WRITE) << shiftOf(handle)
     return 0
   }
   // It may be under way all the same: neither the request nor the memory is used again.
@@ -254,6 +249,11 @@ function provenWrite(handle: StreamHandle, request: WriteRequest, bytes: Uint8Ar
 }
 
 const SILENT: HandleWriter = { writeCompleted(): void {}, abandon(): void {} }
+
+/** The first use of each kind, on each class of handle, is watched. */
+function isProven(handle: StreamHandle, kind: number): boolean {
+  return (proven & (kind << shiftOf(handle))) !== 0
+}
 
 function shiftOf(handle: StreamHandle): number {
   return handle.getpeername === undefined ? PIPE_SHIFT : 0
