@@ -18,6 +18,8 @@ export class Deadlines {
   /** Milliseconds in which the event loop was responsive: a tick that comes late advances it by nothing, so that a blocked loop adds its
    *  lateness to every deadline, and nothing expires before the poll phase has delivered what peers sent meanwhile (design §2.8). */
   now = 0
+  /** Sweeps and starts so far. Changes at least twice a second while anything is timed. */
+  count = 0
   private readonly clock: Clock
   private readonly tick = (): void => this.sweep()
   private timer: unknown = null
@@ -41,6 +43,7 @@ export class Deadlines {
     if (this.first !== null) this.first.previousTimed = timed
     this.first = timed
     if (this.timer === null) {
+      this.count++
       this.due = this.clock.now() + TICK
       this.timer = this.clock.every(TICK, this.tick)
     }
@@ -61,6 +64,7 @@ export class Deadlines {
   }
 
   private sweep(): void {
+    this.count++
     const real = this.clock.now()
     const late = real - this.due >= TICK
     this.due = real + TICK

@@ -131,7 +131,7 @@ export class Engine {
     this.handler = handler
     this.clock = settings.clock
     this.deadlines = new Deadlines(settings.clock)
-    this.dates = new DateCache(settings.clock)
+    this.dates = new DateCache(settings.clock, this.deadlines)
     this.keepalive = settings.keepalive
     this.minimumChunkSize = settings.minimumChunkSize
     this.abortOnHalfClose = settings.abortOnHalfClose
