@@ -456,6 +456,18 @@ for (const [name, value] of [['Content-Length', '5'], ['Set-Cookie', 'a=b'], ['X
   })
 }
 
+define('RS-12', 'a forbidden trailer when the answer has begun', 'cut (reset)', async h => {
+  await h.serve(async (environ, startResponse) => {
+    environ['wirelet.sendTrailers'] = () => [['Content-Length', '5']]
+    await startResponse('200 OK')('begun')
+    return []
+  })
+  const client = await h.connect()
+  await client.send(get('/', 'TE: trailers\r\n') + get())
+  assert.is(await client.closed, 'reset')
+  assert.not.match(client.buffered, /\r\n0\r\n|Content-Length/)
+})
+
 define('RS-13', 'empty pieces make no chunk, and the end comes once', '200', async h => {
   const [answer] = await two(h, (environ, startResponse) => {
     environ['eventlet.minimum_write_chunk_size'] = 1

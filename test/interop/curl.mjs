@@ -58,6 +58,8 @@ else {
   for (const [over, transport] of [['tcp', 'stream'], ['tcp', 'handle'], ['tls', 'stream']]) {
     const on = `curl, ${over}, ${transport}`
     const secure = over === 'tls' ? ['--cacert', CERTFILE] : []
+    // Under --http1.0 curl offers `http/1.0` alone by ALPN: a test of its own below.
+    const old1 = over === 'tls' ? ['--http1.0', '--no-alpn'] : ['--http1.0']
     const scheme = over === 'tls' ? 'https' : 'http'
 
     test(`${on}: GET, HEAD, --http1.0, a query`, async () => {
@@ -67,7 +69,7 @@ else {
       const head = await curl(...secure, '-I', `${url}/`)
       assert.equal(head.code, 0)
       assert.match(head.stdout, /^HTTP\/1\.1 200 OK\r\n(?:[^\r]+\r\n)*Content-Length: \d+\r\n(?:[^\r]+\r\n)*\r\n$/)
-      const old = await curl(...secure, '--http1.0', '-i', `${url}/stream`)
+      const old = await curl(...secure, ...old1, '-i', `${url}/stream`)
       assert.equal(old.code, 0)
       assert.match(old.stdout, /Connection: close\r\n/)
       assert.doesNotMatch(old.stdout, /Transfer-Encoding/)
@@ -115,7 +117,7 @@ else {
 
     test(`${on}: an answer that was cut is an error to it, chunked and to HTTP/1.0`, async () => {
       const { url } = await start(application, { over, transport })
-      for (const words of [[], ['--http1.0']]) {
+      for (const words of [[], old1]) {
         const { code, stderr } = await curl(...secure, ...words, '-o', '/dev/null', `${url}/cut`)
         // 18: partial file, 56: failure in receiving.
         assert.ok(code === 18 || code === 56, `${words} ${code} ${stderr}`)
@@ -137,6 +139,12 @@ else {
       assert.deepEqual([code, stdout], [0, 'HTTP/1.1 GET /x http\n'])
     })
   }
+
+  test('curl, tls: --http1.0, which offers http/1.0 by ALPN', async () => {
+    const { url } = await start(application, { over: 'tls' })
+    const { code, stdout, stderr } = await curl('--cacert', CERTFILE, '--http1.0', `${url}/old`)
+    assert.deepEqual([code, stdout], [0, 'HTTP/1.0 GET /old https\n'], stderr)
+  })
 
   test('curl, tls: a certificate that nobody vouches for is refused by it, HTTP/2 is not offered by us', async () => {
     const { url, server } = await start(application, { over: 'tls' })

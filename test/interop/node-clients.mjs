@@ -25,7 +25,7 @@ async function application(environ, startResponse) {
       return input
     case '/trailers':
       environ['wirelet.sendTrailers'] = () => [['X-Sum', '42']]
-      startResponse(200, [['Trailer', 'X-Sum']].slice(1))
+      startResponse(200)
       return ['a', 'b'].values()
     case '/hints':
       environ['wirelet.inform'](103, [['Link', '</a.css>; rel=preload']])
@@ -74,7 +74,9 @@ for (const transport of TRANSPORTS) {
     assert.equal((await fetch(`${url}/`, { method: 'HEAD' })).headers.get('content-length'), '6')
     await assert.rejects(async () => await (await fetch(`${url}/cut`)).text())
     const controller = new AbortController()
-    const aborted = fetch(`${url}/echo`, { method: 'POST', body: new ReadableStream({ pull: () => new Promise(() => {}) }), duplex: 'half', signal: controller.signal })
+    const aborted = fetch(`${url}/echo`, { method: 'POST', body: new ReadableStream({ start: stream => stream.enqueue(Buffer.from('a')), pull: () => new Promise(() => {}) }), duplex: 'half', signal: controller.signal })
+      .then(answer => answer.text())
+    aborted.catch(() => {})
     await until(() => server.outstandingRequests === 1, 'the request')
     controller.abort()
     await assert.rejects(aborted)
@@ -114,7 +116,8 @@ for (const transport of TRANSPORTS) {
     }
     assert.deepEqual((await ask('/hints')).information, [[103, '</a.css>; rel=preload']])
     const expecting = await ask('/sum', { method: 'POST', headers: { 'Expect': '100-continue', 'Content-Length': 5 } }, 'hello')
-    assert.deepEqual([expecting.text, expecting.information.at(-1)], [sha('hello'), [100]])
+    assert.equal(expecting.text, sha('hello'))
+    assert.equal(expecting.information[0][0], 100)
     const sent = await ask('/sum', { method: 'POST', headers: { 'Transfer-Encoding': 'chunked', 'Trailer': 'X-End' }, trailers: { 'X-End': 'yes' } }, 'hello')
     assert.deepEqual([sent.text, sent.answer.headers['x-trailers']], [sha('hello'), '[["X-End","yes"]]'])
     assert.deepEqual((await ask('/trailers', { headers: { TE: 'trailers', Connection: 'TE, keep-alive' } })).trailers, { 'x-sum': '42' })
@@ -126,10 +129,10 @@ for (const transport of TRANSPORTS) {
     const client = new Client(url, { pipelining: 10 })
     cleanup(() => client.destroy())
     const answers = await Promise.all(Array.from({ length: 500 }, async (_, i) => {
-      const { statusCode, body } = await client.request({ path: `/${i}`, method: 'GET' })
+      const { statusCode, body } = await client.request({ path: `/n/${i}`, method: 'GET' })
       return [statusCode, await body.text()]
     }))
-    assert.deepEqual(answers, Array.from({ length: 500 }, (_, i) => [200, `GET /${i}`]))
+    assert.deepEqual(answers, Array.from({ length: 500 }, (_, i) => [200, `GET /n/${i}`]))
     assert.equal(server.stats().accepted, 1)
     assert.equal(server.stats().requests, 500)
     const { body } = await client.request({ path: '/sum', method: 'POST', body: randomBytes(1 << 20) })
