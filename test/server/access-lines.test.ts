@@ -229,7 +229,7 @@ onEveryTransport('access lines', (h, test) => {
 
   // ── request_id ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  test('request_id: generated, each its own, in the environ the same as in the log; a peer\'s own is never used', async () => {
+  test('request_id: generated, each its own; a peer\'s own is never used', async () => {
     const { client, line } = await started(h, echoPath, '%(request_id)s')
     const ids = new Set<string>()
     for (let i = 0; i < 20; i++) {

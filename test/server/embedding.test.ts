@@ -149,10 +149,11 @@ for (const transport of TRANSPORTS) {
       assert.is((await client.response()).text, '/in a worker')
       if (round === 0) {
         client.destroy()
+        const exit = within(WAIT, once(worker, 'exit'), 'its natural end')
         worker.postMessage('close')
         assert.is((await within(WAIT, once(worker, 'message'), 'close()'))[0], 'closed')
         // parentPort's own listener was the last thing it had.
-        const [code] = (await within(WAIT, once(worker, 'exit'), 'its natural end')) as [number]
+        const [code] = (await exit) as [number]
         assert.is(code, 0)
         continue
       }

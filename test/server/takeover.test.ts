@@ -17,8 +17,6 @@ const UP = get('/up', 'Connection: Upgrade\r\nUpgrade: raw\r\n')
 const LINE = 'GET /up HTTP/1.1 200 0 -'
 const MIB = 1 << 20
 
-/** Of an async application: TypeScript widens a unique symbol there, whatever type is expected. */
-type Handled = Promise<typeof ALREADY_HANDLED>
 type Way = 'getSocket' | 'upgrade'
 const WAYS: readonly Way[] = ['getSocket', 'upgrade']
 
@@ -88,7 +86,7 @@ onEveryTransport('takeover', (h, test) => {
       const down = pattern(MIB, 1)
       const up = pattern(MIB, 2)
       let received = ''
-      const { server } = await h.serve(async (environ): Handled => {
+      const { server } = await h.serve(async environ => {
         const duplex = take(environ, way)
         duplex.write(SWITCH)
         duplex.end(down)
@@ -128,7 +126,7 @@ onEveryTransport('takeover', (h, test) => {
   })
 
   test('content that was not read, then what follows it', async () => {
-    await h.serve(async (environ): Handled => {
+    await h.serve(async environ => {
       const input = environ['wsgi.input']
       assert.is(String(await input.read(2)), 'he')
       const duplex = input.getSocket()
@@ -143,7 +141,7 @@ onEveryTransport('takeover', (h, test) => {
   })
 
   test('a line reader gives back what it looked at', async () => {
-    await h.serve(async (environ): Handled => {
+    await h.serve(async environ => {
       const input = environ['wsgi.input']
       assert.is(String(await input.readline()), 'a\n')
       const duplex = input.getSocket()
@@ -304,7 +302,7 @@ onEveryTransport('takeover', (h, test) => {
 
   test('counted as a connection while it lasts, as a request only until the application is done', async () => {
     const gate = deferred()
-    const { server } = await h.serve(async (environ): Handled => {
+    const { server } = await h.serve(async environ => {
       environ['wirelet.upgrade']().write(SWITCH)
       await gate.promise
       return ALREADY_HANDLED
@@ -325,7 +323,7 @@ onEveryTransport('takeover', (h, test) => {
     test(`${way}: access line and post hooks once, when the application returns`, async () => {
       const gate = deferred()
       const outcomes: (Outcome | null)[] = []
-      const { access, errors } = await h.serve(async (environ): Handled => {
+      const { access, errors } = await h.serve(async environ => {
         environ['eventlet.posthooks'].push([each => outcomes.push(each['wirelet.outcome'])])
         take(environ, way).write(SWITCH)
         await gate.promise
@@ -349,7 +347,7 @@ onEveryTransport('takeover', (h, test) => {
   test('access line and post hooks once, when the peer leaves before the application returns', async () => {
     let hooks = 0
     const gate = deferred()
-    const { server, access, errors } = await h.serve(async (environ): Handled => {
+    const { server, access, errors } = await h.serve(async environ => {
       environ['eventlet.posthooks'].push([() => hooks++])
       const duplex = environ['wirelet.upgrade']()
       duplex.write(SWITCH)
@@ -543,7 +541,7 @@ onEveryTransport('takeover', (h, test) => {
 
   test('a read that waits is rejected by the takeover', async () => {
     let code = ''
-    await h.serve(async (environ): Handled => {
+    await h.serve(async environ => {
       const input = environ['wsgi.input']
       const reading = input.read(10).catch((error: { code: string }) => (code = error.code))
       const duplex = input.getSocket()
@@ -713,8 +711,7 @@ onEveryTransport('takeover', (h, test) => {
     assert.is(socket.timeout, 20)
     // Both timers of Node's are unref'd.
     const awake = setInterval(() => {}, 10)
-    await within(WAIT, quiet.promise, "'timeout'")
-    clearInterval(awake)
+    await within(WAIT, quiet.promise, "'timeout'").finally(() => clearInterval(awake))
     assert.is(socket.destroyed, false)
     socket.setTimeout(0)
     socket.write('there')

@@ -28,8 +28,14 @@ interface Running {
 let servers: Server[] = []
 let clients: net.Socket[] = []
 let listeners: Listener[] = []
+/** The server's timers, and TLS's, do not keep the process awake. */
+let awake: NodeJS.Timeout | undefined
 
+test.before.each(() => {
+  awake = setInterval(() => {}, 1_000)
+})
 test.after.each(async () => {
+  clearInterval(awake)
   for (const client of clients.splice(0)) client.destroy()
   await within(WAIT, Promise.all(servers.splice(0).map(server => server.close({ timeout: 0 }))), 'the servers to close')
   await Promise.all(listeners.splice(0).map(listener => listener.close()))
@@ -343,8 +349,7 @@ test('plain HTTP to the TLS port: closed without an answer, no request, nobody d
 })
 
 test('stalled handshakes: counted, no connection of the server, nobody disturbed, ended by their deadline', async () => {
-  const { port, log, server } = await start(echoPath, certificate(), { timeouts: { handshake: 150 }, maxSize: 2 })
-  const awake = setInterval(() => {}, 10)
+  const { port, log, server } = await start(echoPath, certificate(), { timeouts: { handshake: 1_500 }, maxSize: 2 })
   const mute = await Promise.all(Array.from({ length: 20 }, () => connectPlain(port)))
   // Half of them begin a ClientHello.
   for (let i = 0; i < 10; i++) mute[i]!.write(Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01]))
@@ -353,7 +358,6 @@ test('stalled handshakes: counted, no connection of the server, nobody disturbed
   assert.is(server.connections, 0)
   await serves(port)
   await Promise.all(ends)
-  clearInterval(awake)
   await until(() => server.stats().handshakes === 0, 'none of them to be left')
   assert.is(server.stats().deadlines.handshake, 20)
   assert.is(log.filter(line => line.includes('ERR_TLS_HANDSHAKE_TIMEOUT')).length, 20)
@@ -495,14 +499,12 @@ test('drain: what is being answered is answered, with close; idle ones end after
   const busy = await connect(port)
   await busy.send(get('/slow'))
   await until(() => server.outstandingRequests === 1, 'the request')
-  const awake = setInterval(() => {}, 50)
   const closed = server.close()
   release()
   const answer = await busy.response()
   assert.equal([answer.text, answer.header('connection')], ['/slow', 'close'])
   await Promise.all([busy.untilEnd(), idle.untilEnd(), unused.untilEnd()])
   await within(WAIT, closed, 'the drain')
-  clearInterval(awake)
 })
 
 /** Between client and server: what the server sent, as TLS records, and how its side ended. */

@@ -1,0 +1,2 @@
+export const whyForwarded = () => ''
+export const whyNode = () => ''
