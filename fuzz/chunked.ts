@@ -80,9 +80,19 @@ function disagreement(one: ChunkedCase): string {
   return ''
 }
 
-function run(pieces: readonly Buffer[], decoder: ChunkedDecoder): Record<'content' | 'code', string> & Record<'status' | 'offset' | 'consumed', number> & { done: boolean, trailers: string[] } {
+interface Run {
+  content: string
+  done: boolean
+  consumed: number
+  trailers: string[]
+  status: number
+  code: string
+  offset: number
+}
+
+function run(pieces: readonly Buffer[], decoder: ChunkedDecoder): Run {
   runs++
-  const seen = { content: '', done: false, consumed: 0, trailers: [] as string[], status: 0, code: '', offset: 0 }
+  const seen: Run = { content: '', done: false, consumed: 0, trailers: [], status: 0, code: '', offset: 0 }
   const sink = { onContent: (data: Buffer, from: number, to: number): void => void (seen.content += data.toString('latin1', from, to)) }
   decoder.reset()
   for (const piece of pieces) {

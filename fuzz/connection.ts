@@ -1,4 +1,4 @@
-// Target `connection`: whole connections over TCP to real servers in this process, one on each transport, in poison mode: pipelined requests, valid and
+// Target `connection`: whole connections over TCP to real servers in this process, on each transport, in poison mode: pipelined requests, valid and
 // hostile, in any segments, ended by a FIN, at once or later, or by a reset. Invariants:
 //  1. what comes back is what the model says must come back: so many answers, in order, each with its status, its content and its `close`;
 //  2. after an error, a `close` or the end there is nothing more, and the connection ends in order (or in a reset, when an answer was cut short);
@@ -7,12 +7,8 @@
 //  5. nothing is left behind: connections, requests, pooled buffers; and nothing inside fails.
 
 import type { Socket } from 'node:net'
-import { lentBuffers } from '../src/io/buffer-pool.ts'
-import { listen } from '../src/io/listener.ts'
-import { setInternalErrorHook } from '../src/io/read-slab.ts'
 import type { Application } from '../src/server/application.ts'
-import { serve, type Server } from '../src/server/serve.ts'
-import { turns, until } from '../test/support/harness.ts'
+import { turns } from '../test/support/harness.ts'
 import { RawClient } from '../test/support/raw-client.ts'
 import { connectTo } from '../test/support/sockets.ts'
 import { within } from '../test/support/within.ts'
@@ -20,9 +16,10 @@ import type { Dice } from './dice.ts'
 import { model, type Ending, type ModelRequest } from './model.ts'
 import { mutated } from './mutate.ts'
 import { readAnswers, valuesOf, type Answer } from './response-model.ts'
+import { PATIENCE, Servers } from './servers.ts'
 import { smallerLists, smallerTexts, type Target } from './target.ts'
 
-/** What the application does with a request: read all of its content and answer, answer at once, read a little and answer, send back what it reads. */
+/** What the application does with a request: read all and answer, answer at once, read a little and answer, send back what it reads. */
 type Mode = 'read' | 'ignore' | 'part' | 'echo'
 const MODES: readonly Mode[] = ['read', 'read', 'read', 'ignore', 'part', 'echo']
 
@@ -56,8 +53,6 @@ interface Expected {
 }
 
 let runs = 0
-const servers = new Map<string, Server>()
-const faults: unknown[] = []
 let modes: readonly Mode[] = ['read']
 let served = 0
 
@@ -83,16 +78,7 @@ const application: Application = (environ, startResponse) => {
   })()
 }
 
-async function serverOf(transport: 'stream' | 'handle'): Promise<Server> {
-  let server = servers.get(transport)
-  if (server === undefined) {
-    setInternalErrorHook(error => faults.push(error))
-    const ignore = (): void => {}
-    server = serve(await listen({ port: 0 }), application, { transport, logOutput: false, log: { info: ignore, debug: ignore, error: ignore } })
-    servers.set(transport, server)
-  }
-  return server
-}
+const servers = new Servers(application)
 
 export const connectionTarget: Target<ConnectionCase> = {
   name: 'connection',
@@ -132,9 +118,7 @@ export const connectionTarget: Target<ConnectionCase> = {
     for (const input of smallerTexts(one.input)) yield { ...one, input }
   },
 
-  async close() {
-    await Promise.all([...servers.values()].map(server => server.close({ timeout: 0 })))
-  }
+  close: () => servers.close()
 }
 
 /** More than buffers hold, or than one turn serves. */
@@ -159,7 +143,8 @@ function segmentsOf(dice: Dice, length: number): number[] {
 
 async function disagreement(one: ConnectionCase): Promise<string> {
   runs++
-  const server = await serverOf(one.transport)
+  const server = await servers.of(one.transport)
+  servers.watch()
   const verdict = model(one.input)
   const expected = expectedAnswers(verdict.requests, verdict.ending, one.modes)
   modes = one.modes
@@ -179,10 +164,11 @@ async function disagreement(one: ConnectionCase): Promise<string> {
       await turns(6)
       const stays = verdict.ending.kind === 'clean' || (verdict.ending.kind === 'incomplete' && verdict.ending.may.length === 0)
       const last = readAnswers(client.buffered, expected.map(each => each.method)).at(-1)
-      if (stays && socket.readableEnded && !expected.some(each => each.mayBeLast || each.interim) && !(last !== undefined && closes(last))) return 'the connection was ended too early'
+      const mayEnd = expected.some(each => each.mayBeLast || each.interim) || (last !== undefined && closes(last))
+      if (stays && !mayEnd && socket.readableEnded) return explain('the connection was ended too early')
       socket.end()
     }
-    const how = one.end === 'reset' ? 'reset' : await within(4000, client.closed, `the connection to end, after ${JSON.stringify(client.buffered)}`)
+    const how = one.end === 'reset' ? 'reset' : await within(PATIENCE, client.closed, 'the connection to end')
     said = client.buffered
     // Octets that come after the server has closed, with nothing unread then, meet a reset (design §3: lingering is for what is unread).
     const late = how === 'reset' && verdict.ending.kind === 'closed' && verdict.ending.at < one.input.length
@@ -196,12 +182,11 @@ async function disagreement(one: ConnectionCase): Promise<string> {
   } finally {
     client.destroy()
   }
-  await until(() => server.connections === 0 && server.outstandingRequests === 0 && lentBuffers() === 0, `nothing left behind: ${server.connections} connections, ${server.outstandingRequests} requests, ${lentBuffers()} buffers`)
-  const fault = faults.splice(0)[0]
-  return fault === undefined ? '' : `inside: ${(fault as Error).stack}`
+  return servers.settled(server)
 
   function explain(wrong: string): string {
-    return `${wrong}\n  came: ${JSON.stringify(said || client.buffered)}\n  expected: ${JSON.stringify(expected)}\n  model: ${JSON.stringify(verdict)}`
+    const came = JSON.stringify(said || client.buffered)
+    return `${wrong}\n  came: ${came}\n  expected: ${JSON.stringify(expected)}\n  model: ${JSON.stringify(verdict)}`
   }
 }
 
@@ -251,7 +236,8 @@ function expectedAnswers(requests: readonly ModelRequest[], ending: Ending, mode
     // It never reaches the application.
     if (method === 'TRACE') return { ...plain, method, statuses: [501], close: !keepAlive }
     const mode = modes[called++ % modes.length]!
-    const body = method === 'HEAD' ? '' : mode === 'echo' ? content : show(method, target, mode === 'ignore' ? '' : mode === 'part' ? content.slice(0, 3) : content)
+    const seen = mode === 'ignore' ? '' : mode === 'part' ? content.slice(0, 3) : content
+    const body = method === 'HEAD' ? '' : mode === 'echo' ? content : show(method, target, seen)
     const interim = expectContinue && request.framing !== 'none'
     // What has no length ends with the connection for HTTP/1.0.
     const last = mode === 'echo' && request.version === '1.0'
@@ -259,7 +245,9 @@ function expectedAnswers(requests: readonly ModelRequest[], ending: Ending, mode
   }
 }
 
-const plain: Omit<Expected, 'method' | 'statuses'> = { content: null, close: true, interim: false, mayBeCut: false, optional: false, mayBeLast: false }
+const plain: Omit<Expected, 'method' | 'statuses'> = {
+  content: null, close: true, interim: false, mayBeCut: false, optional: false, mayBeLast: false
+}
 
 const closes = (answer: Answer): boolean => valuesOf(answer.fields, 'connection').some(value => value.toLowerCase() === 'close')
 

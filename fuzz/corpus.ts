@@ -1,4 +1,4 @@
-// fuzz/corpus/<target>.json: cases worth keeping, one a line. A case that once failed has a name; the others reach something that nothing smaller does.
+// fuzz/corpus/<target>.json: cases worth keeping, one a line. One that once failed has a name; the others reach what nothing smaller does.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

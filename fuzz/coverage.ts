@@ -78,7 +78,7 @@ export class Coverage {
     this.reached.clear()
   }
 
-  /** Blocks are the runs of code that stand between changes of "did it run" and of function: the unit is ours, the number only compares with itself. */
+  /** The share of the code in functions that ever ran, and the lines that never did. */
   report(): { share: number, missing: string[] } {
     let all = 0
     let ran = 0

@@ -8,17 +8,13 @@
 import { once } from 'node:events'
 import { request } from 'node:http'
 import { Duplex } from 'node:stream'
-import { lentBuffers } from '../src/io/buffer-pool.ts'
-import { listen } from '../src/io/listener.ts'
-import { setInternalErrorHook } from '../src/io/read-slab.ts'
 import type { Application, Body, Environ, Headers, Piece, StartResponse, Status } from '../src/server/application.ts'
-import { serve, type Server } from '../src/server/serve.ts'
-import { until } from '../test/support/harness.ts'
 import { RawClient } from '../test/support/raw-client.ts'
 import { connectTo } from '../test/support/sockets.ts'
 import { within } from '../test/support/within.ts'
 import type { Dice } from './dice.ts'
 import { readAnswers, valuesOf, type Answer } from './response-model.ts'
+import { PATIENCE, Servers } from './servers.ts'
 import { smallerLists, smallerTexts, type Target } from './target.ts'
 
 type Line = [name: string, value: string | number]
@@ -59,8 +55,6 @@ interface Tried {
 let runs = 0
 let current: EncoderCase
 let tried: Tried = { headTaken: false, informsTaken: [], trailersAsked: false }
-const servers = new Map<string, Server>()
-const faults: unknown[] = []
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const VALUE = /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/
@@ -68,16 +62,22 @@ const STATUS = /^[2-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*)?$/
 const INTERIM_STATUS = /^1[0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*)?$/
 
 const NASTY = [
-  '\r\nX: y', '\r\n\r\nHTTP/1.1 200 OK\r\n\r\n', '\n', '\r', '\u010a', '\u010d\u010a', '\u0a0a', '\u2028', '\ud83d\ude00', '\ud83d', '\0', '\x01', '\x0b', '\x1f', '\x7f', '\x80', '\x85',
+  '\r\nX: y', '\r\n\r\nHTTP/1.1 200 OK\r\n\r\n', '\n', '\r', '\u010a', '\u010d\u010a', '\u0a0a', '\u2028', '\ud83d\ude00', '\ud83d', '\0', '\x01',
+  '\x0b', '\x1f', '\x7f', '\x80', '\x85',
   '\xa0', '\xe9', '\xff', ' ', '\t', '', ':', ' :', ',', ';', '"', 'a b', '\u212a', '\uff21', '\u010d', '\ufffd', '\u0120'
 ]
 const NAMES = [
-  'X-A', 'X-B', 'x-a', 'Content-Type', 'Set-Cookie', 'ETag', 'Date', 'Server', 'Content-Length', 'content-length', 'Transfer-Encoding', 'Connection', 'Keep-Alive', 'Trailer', 'Upgrade',
+  'X-A', 'X-B', 'x-a', 'Content-Type', 'Set-Cookie', 'ETag', 'Date', 'Server', 'Content-Length', 'content-length', 'Transfer-Encoding',
+  'Connection', 'Keep-Alive', 'Trailer', 'Upgrade',
   'TE', 'Proxy-Connection', 'Location', '__proto__', 'constructor', 'Content_Length', 'Status', 'WWW-Authenticate', 'X', '!'
 ]
-const VALUES = ['', 'a', 'text/plain', 'close', 'keep-alive', 'chunked', 'x, y', '0', '5', '12', '+5', '05', '5, 5', '-1', '1e3', 'a=b; c', 'x'.repeat(300)]
+const VALUES = [
+  '', 'a', 'text/plain', 'close', 'keep-alive', 'chunked', 'x, y', '0', '5', '12', '+5', '05', '5, 5', '-1', '1e3', 'a=b; c',
+  'x'.repeat(300)
+]
 const STATUSES: (string | number)[] = [
-  '200 OK', 200, '200', '200 ', 204, 205, 206, 304, 404, '404 Not Found', 500, '599 x', 600, 199, 100, 101, 0, -1, 1.5, 2000, NaN, '0200 OK', '200OK', '20 OK', ' 200 OK', '200  two', 'OK', ''
+  '200 OK', 200, '200', '200 ', 204, 205, 206, 304, 404, '404 Not Found', 500, '599 x', 600, 199, 100, 101, 0, -1, 1.5, 2000, NaN, '0200 OK',
+  '200OK', '20 OK', ' 200 OK', '200  two', 'OK', ''
 ]
 
 export const encoderTarget: Target<EncoderCase> = {
@@ -105,13 +105,12 @@ export const encoderTarget: Target<EncoderCase> = {
     if (one.chunkSize >= 0) yield { ...one, chunkSize: -1 }
     if (one.status !== 200) yield { ...one, status: 200 }
     for (const [i, [name, value]] of one.headers.entries()) {
-      if (typeof value === 'string') for (const text of smallerTexts(value)) if (text.length < value.length) yield { ...one, headers: one.headers.with(i, [name, text]) }
+      if (typeof value !== 'string') continue
+      for (const text of smallerTexts(value)) if (text.length < value.length) yield { ...one, headers: one.headers.with(i, [name, text]) }
     }
   },
 
-  async close() {
-    await Promise.all([...servers.values()].map(server => server.close({ timeout: 0 })))
-  }
+  close: () => servers.close()
 }
 
 // ---- cases --------------------------------------------------------------------------------------------------------------------------------------
@@ -123,12 +122,12 @@ function made(dice: Dice): EncoderCase {
     version: dice.chance(0.85) ? '1.1' : '1.0',
     te: dice.chance(0.4),
     status: dice.chance(0.6) ? 200 : someStatus(dice),
-    headers: Array.from({ length: dice.below(4) }, () => someLine(dice)),
+    headers: someLines(dice, 4),
     asObject: dice.chance(0.15),
     pieces: Array.from({ length: dice.below(5) }, () => somePiece(dice)),
     shape: dice.one(SHAPES),
-    trailers: dice.chance(0.3) ? Array.from({ length: dice.below(3) }, () => someLine(dice)) : null,
-    informs: dice.chance(0.25) ? Array.from({ length: 1 + dice.below(2) }, () => ({ status: someInterim(dice), headers: Array.from({ length: dice.below(3) }, () => someLine(dice)) })) : [],
+    trailers: dice.chance(0.3) ? someLines(dice, 3) : null,
+    informs: dice.chance(0.25) ? Array.from({ length: 1 + dice.below(2) }, () => ({ status: someInterim(dice), headers: someLines(dice, 3) })) : [],
     chunkSize: dice.one([-1, -1, 0, 1, 7, 5000]),
     late: dice.chance(0.3),
     mutateAfter: dice.chance(0.3),
@@ -154,15 +153,20 @@ function someText(dice: Dice, from: readonly string[]): string {
   return text.slice(0, at) + (dice.chance(0.7) ? dice.one(NASTY) : String.fromCharCode(dice.below(dice.chance(0.5) ? 256 : 65_536))) + text.slice(at)
 }
 
-const someLine = (dice: Dice): Line => [someText(dice, NAMES), dice.chance(0.1) ? dice.one([0, 5, -1, 1.5, NaN, Infinity, 1e21]) : someText(dice, VALUES)]
+const NUMBERS = [0, 5, -1, 1.5, NaN, Infinity, 1e21]
+const INTERIM = [103, 103, '103 Early Hints', 102, 100, 101, 199, 200, '103', '1033']
+const TEXTS = ['', 'a', 'hello', '\u00e9', '\ud83d\ude00', '\ud83d', '0\r\n\r\n', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n']
+
+const someLine = (dice: Dice): Line => [someText(dice, NAMES), dice.chance(0.1) ? dice.one(NUMBERS) : someText(dice, VALUES)]
+const someLines = (dice: Dice, below: number): Line[] => Array.from({ length: dice.below(below) }, () => someLine(dice))
 const someStatus = (dice: Dice): string | number => {
   const status = dice.one(STATUSES)
   return typeof status === 'string' ? someText(dice, [status]) : status
 }
-const someInterim = (dice: Dice): string | number => dice.one<string | number>([103, 103, '103 Early Hints', 102, 100, 101, 199, 200, '103', '1033', someText(dice, ['103 Early Hints'])])
+const someInterim = (dice: Dice): string | number => dice.chance(0.2) ? someText(dice, ['103 Early Hints']) : dice.one(INTERIM)
 
 function somePiece(dice: Dice): GivenPiece {
-  const text = dice.one(['', 'a', 'hello', '\u00e9', '\ud83d\ude00', '\ud83d', '0\r\n\r\n', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', 'x'.repeat(dice.size(9000))])
+  const text = dice.chance(0.15) ? 'x'.repeat(dice.size(9000)) : dice.one(TEXTS)
   const kind = dice.below(12)
   if (kind < 6) return { text }
   const bytes = Buffer.from(text).toString('latin1')
@@ -245,7 +249,11 @@ function pieceOf(piece: GivenPiece): { piece: Piece, spoil(): void } {
   const memory = new Resizable(octets.length, { maxByteLength: Math.max(octets.length, 1) })
   const view = new Uint8Array(memory)
   view.set(octets)
-  return { piece: view, spoil: () => void ('detached' in piece ? structuredClone(memory, { transfer: [memory] }) : memory.resize(octets.length >> 1)) }
+  const spoil = (): void => {
+    if ('detached' in piece) structuredClone(memory, { transfer: [memory] })
+    else memory.resize(octets.length >> 1)
+  }
+  return { piece: view, spoil }
 }
 
 function bodyOf(one: EncoderCase): Body {
@@ -304,29 +312,22 @@ async function writeAll(write: (piece: Piece) => Promise<boolean>, one: EncoderC
 
 // ---- the check ----------------------------------------------------------------------------------------------------------------------------------
 
-async function serverOf(transport: 'stream' | 'handle'): Promise<Server> {
-  let server = servers.get(transport)
-  if (server === undefined) {
-    setInternalErrorHook(error => faults.push(error))
-    const ignore = (): void => {}
-    server = serve(await listen({ port: 0 }), application, { transport, logOutput: false, log: { info: ignore, debug: ignore, error: ignore } })
-    servers.set(transport, server)
-  }
-  return server
-}
+const servers = new Servers(application)
 
 async function disagreement(one: EncoderCase): Promise<string> {
   runs++
   current = one
   tried = { headTaken: false, informsTaken: [], trailersAsked: false }
-  const server = await serverOf(one.transport)
+  const server = await servers.of(one.transport)
+  servers.watch()
   const socket = await connectTo(server.address.port)
   const client = new RawClient(socket)
   const keep = one.version === '1.0' ? 'Connection: keep-alive\r\n' : one.te ? 'Connection: TE\r\n' : ''
-  socket.write(`${one.method} /first HTTP/${one.version}\r\nHost: x\r\n${keep}${one.te ? 'TE: trailers\r\n' : ''}\r\nGET /second HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+  const first = `${one.method} /first HTTP/${one.version}\r\nHost: x\r\n${keep}${one.te ? 'TE: trailers\r\n' : ''}\r\n`
+  socket.write(first + 'GET /second HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
   let wrong: string
   try {
-    const how = await within(4000, client.closed, 'the connection to end')
+    const how = await within(PATIENCE, client.closed, 'the connection to end')
     wrong = how === 'reset' && !mayFail(one) ? 'the connection was reset' : await judge(one, client.buffered, how === 'reset')
   } catch (error) {
     wrong = (error as Error).message
@@ -334,9 +335,7 @@ async function disagreement(one: EncoderCase): Promise<string> {
     client.destroy()
   }
   if (wrong !== '') return `${wrong}\n  came: ${JSON.stringify(client.buffered.slice(0, 3000))}\n  tried: ${JSON.stringify(tried)}`
-  await until(() => server.connections === 0 && server.outstandingRequests === 0 && lentBuffers() === 0, `nothing left behind: ${server.connections}, ${server.outstandingRequests}, ${lentBuffers()}`)
-  const fault = faults.splice(0)[0]
-  return fault === undefined ? '' : `inside: ${(fault as Error).stack}`
+  return servers.settled(server)
 }
 
 async function judge(one: EncoderCase, text: string, wasReset: boolean): Promise<string> {
@@ -350,40 +349,58 @@ async function judge(one: EncoderCase, text: string, wasReset: boolean): Promise
   if (over && answers.length > 1) return 'an answer behind one that closes or was cut'
   // Cut between two answers: a fault of the application that showed at the very end of the first.
   if (!over && second === undefined && mayFail(one)) return ''
-  if (!over && (second === undefined || second.content !== 'second' || second.status !== 200 || second.cut)) return 'the second request is not answered'
+  const answered = second !== undefined && second.content === 'second' && second.status === 200 && !second.cut
+  if (!over && !answered) return 'the second request is not answered'
   if (first.cut && !mayFail(one)) return 'the answer is cut short'
   if (/spoilt/i.test(text)) return 'what was changed after the call is on the wire'
-  const wrong = wrongHead(one, first) || wrongInterim(one, first) || (first.cut || !tried.headTaken || first.status === 500 ? '' : wrongContent(one, first))
+  const own = !first.cut && tried.headTaken && first.status !== 500
+  const wrong = wrongHead(one, first) || wrongInterim(one, first) || (own ? wrongContent(one, first) : '')
   if (wrong !== '' || first.cut) return wrong
   return await otherForNode(one, text, answers)
 }
 
-/** The application broke its own answer: an error of its own, a Content-Length that it did not keep, memory that it took away, trailers that are none. */
+/** The application broke its own answer: by an error, a Content-Length not kept, memory taken away, trailers that are none. */
 function mayFail(one: EncoderCase): boolean {
-  return one.throwAt >= 0 || one.shape === 'shifty' || one.headers.some(([name]) => /^content-length$/i.test(name)) || one.pieces.some(each => 'detached' in each || 'shrunk' in each) ||
-    (one.trailers !== null && !one.trailers.every(line => isGoodLine(line) && /^X/i.test(line[0])))
+  if (one.throwAt >= 0 || one.shape === 'shifty' || changes(one)) return true
+  if (one.trailers !== null && !one.trailers.every(line => isGoodLine(line) && /^X/i.test(line[0]))) return true
+  return hasLength(one)
 }
 
-const isGoodLine = ([name, value]: Line): boolean => TOKEN.test(name) && VALUE.test(String(value)) && (typeof value === 'string' || Number.isFinite(value))
-const isGoodStatus = (status: string | number, pattern: RegExp): boolean => pattern.test(String(status))
+const changes = (one: EncoderCase): boolean => one.pieces.some(each => 'detached' in each || 'shrunk' in each)
+const hasLength = (one: EncoderCase): boolean => one.headers.some(([name]) => /^content-length$/i.test(name))
 
-const OURS = ['date', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'content-type', 'trailer', 'server']
+/** Fit for the wire as it is. */
+const fits = ([name, value]: Line): boolean => TOKEN.test(name) && VALUE.test(String(value))
+const isGoodLine = (line: Line): boolean => fits(line) && (typeof line[1] === 'string' || Number.isFinite(line[1]))
+const statusFits = (status: string | number, pattern: RegExp): boolean => pattern.test(String(status))
+const statusOf = (status: string | number): number => Number(String(status).slice(0, 3))
+
 /** Names whose meaning the engine watches over: it may refuse them. */
 const WATCHED = /^(?:content-length|transfer-encoding|connection|keep-alive|trailer|upgrade|te|proxy-connection|date|server|content-type)$/i
+const OURS = ['date', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'content-type', 'trailer', 'server']
+const NEVER_A_TRAILER = /^(?:content-length|transfer-encoding|connection|keep-alive|te|trailer|upgrade|content-type|set-cookie)$/i
+
+/** Lines as text, to compare them; names in lower case, as their case is the engine's. */
+function plain(lines: readonly (readonly [string, unknown])[], leaveOut?: RegExp): string[] {
+  return lines.filter(([name]) => leaveOut?.test(name) !== true).map(([name, value]) => `${name.toLowerCase()}: ${String(value)}`)
+}
 
 function wrongHead(one: EncoderCase, first: Answer): string {
-  const good = isGoodStatus(one.status, STATUS) && one.headers.every(isGoodLine)
-  const harmless = good && one.headers.every(([name, value]) => !WATCHED.test(name) && typeof value === 'string') && !(one.asObject && one.headers.some(([name]) => name === '__proto__'))
-  if (tried.headTaken && !(isGoodStatus(one.status, STATUS) && one.headers.every(([name, value]) => TOKEN.test(name) && VALUE.test(String(value))))) return 'startResponse took what it must refuse'
-  if (!tried.headTaken && harmless) return 'startResponse refused what is harmless'
+  const { headTaken } = tried
+  if (headTaken && !(statusFits(one.status, STATUS) && one.headers.every(fits))) return 'startResponse took what it must refuse'
+  const isPlain = ([name, value]: Line): boolean => !WATCHED.test(name) && typeof value === 'string' && !(one.asObject && name === '__proto__')
+  const harmless = statusFits(one.status, STATUS) && one.headers.every(line => isGoodLine(line) && isPlain(line))
+  if (!headTaken && harmless) return 'startResponse refused what is harmless'
   if (first.cut && first.status === 0) return ''
-  if (first.status === 500 && valuesOf(first.fields, 'x-refused').length === 0 && String(one.status) !== '500') return mayFail(one) ? '' : 'a 500 of the server'
-  const wanted: Line[] = tried.headTaken ? one.headers : [['X-Refused', 'yes']]
-  if (first.status !== (tried.headTaken ? Number(String(one.status).slice(0, 3)) : 500)) return `status ${first.status}`
+  if (first.status === 500 && valuesOf(first.fields, 'x-refused').length === 0 && statusOf(one.status) !== 500) {
+    return mayFail(one) ? '' : 'a 500 of the server'
+  }
+  if (first.status !== (headTaken ? statusOf(one.status) : 500)) return `status ${first.status}`
   // The lines that the application gave, in order, among those that the engine adds.
-  const plain = (lines: readonly (readonly [string, unknown])[]): string[] => lines.filter(([name]) => !WATCHED.test(name)).map(([name, value]) => `${name.toLowerCase()}: ${String(value)}`)
-  const sorted = (lines: string[]): string => one.asObject ? lines.sort().join('\n') : lines.join('\n')
-  if (sorted(plain(first.fields)) !== sorted(plain(wanted))) return 'other header lines than the application gave'
+  const wanted: Line[] = headTaken ? one.headers : [['X-Refused', 'yes']]
+  const [seen, given] = [plain(first.fields, WATCHED), plain(wanted, WATCHED)]
+  if (one.asObject) [seen, given].forEach(lines => lines.sort())
+  if (seen.join('\n') !== given.join('\n')) return 'other header lines than the application gave'
   for (const [name] of first.fields) {
     const lower = name.toLowerCase()
     if (!OURS.includes(lower) && !wanted.some(line => line[0].toLowerCase() === lower)) return `a header line from nowhere: ${name}`
@@ -392,44 +409,48 @@ function wrongHead(one: EncoderCase, first: Answer): string {
 }
 
 function wrongInterim(one: EncoderCase, first: Answer): string {
-  for (const [i, { status, headers }] of one.informs.entries()) {
-    const good = isGoodStatus(status, INTERIM_STATUS) && Number(String(status).slice(0, 3)) !== 101 && headers.every(([name, value]) => TOKEN.test(name) && VALUE.test(String(value)))
-    if (!good && tried.informsTaken.includes(i)) return `inform took what it must refuse: ${JSON.stringify(one.informs[i])}`
+  for (const i of tried.informsTaken) {
+    const { status, headers } = one.informs[i]!
+    if (!statusFits(status, INTERIM_STATUS) || statusOf(status) === 101 || !headers.every(fits)) return `inform took what it must refuse: ${i}`
   }
-  const taken = one.version === '1.0' ? [] : tried.informsTaken.map(i => one.informs[i]!)
   if (first.cut && first.status === 0) return ''
+  const taken = one.version === '1.0' ? [] : tried.informsTaken.map(i => one.informs[i]!)
   if (first.interim.length !== taken.length) return `${first.interim.length} interim answers, ${taken.length} given`
   for (const [i, { status, headers }] of taken.entries()) {
     const seen = first.interim[i]!
-    if (seen.status !== Number(String(status).slice(0, 3))) return 'another interim status'
-    const plain = (lines: readonly Line[]): string => lines.filter(([name]) => !WATCHED.test(name)).map(([name, value]) => `${name.toLowerCase()}: ${value}`).join('\n')
-    if (plain(seen.fields) !== plain(headers)) return 'other interim header lines'
-    if (seen.fields.some(line => !headers.some(([name, value]) => name.toLowerCase() === line[0].toLowerCase() && String(value) === line[1]))) return 'an interim header line from nowhere'
+    if (seen.status !== statusOf(status)) return 'another interim status'
+    if (plain(seen.fields, WATCHED).join('\n') !== plain(headers, WATCHED).join('\n')) return 'other interim header lines'
+    const given = plain(headers)
+    if (plain(seen.fields).some(line => !given.includes(line))) return 'an interim header line from nowhere'
   }
   return ''
 }
 
+/** The octets of all pieces. */
+function wholeOf(one: EncoderCase): string {
+  const octets = (text: string): string => Buffer.from(text).toString('latin1')
+  if (one.shape === 'string') return octets(one.pieces.map(each => 'text' in each ? each.text : 'x').join(''))
+  const each = one.pieces.map(piece => 'text' in piece ? octets(piece.text) : 'bytes' in piece ? piece.bytes : '')
+  if (one.shape !== 'bytes') return each.join('')
+  return one.pieces[0] === undefined || 'text' in one.pieces[0] ? 'bytes' : each[0]!
+}
+
 function wrongContent(one: EncoderCase, first: Answer): string {
-  const changing = one.shape === 'shifty' || one.pieces.some(each => 'detached' in each || 'shrunk' in each)
-  if (changing) return ''
-  let whole: string
-  if (one.shape === 'string') whole = Buffer.from(one.pieces.map(each => 'text' in each ? each.text : 'x').join('')).toString('latin1')
-  else if (one.shape === 'bytes') {
-    const piece = one.pieces[0]
-    whole = piece !== undefined && 'bytes' in piece ? piece.bytes : 'bytes'
-  } else whole = one.pieces.map(each => 'text' in each ? Buffer.from(each.text).toString('latin1') : (each as { bytes: string }).bytes).join('')
+  if (one.shape === 'shifty' || changes(one)) return ''
+  const whole = wholeOf(one)
   const length = first.framing === 'length' ? Number(valuesOf(first.fields, 'content-length')[0]) : Infinity
   const none = one.method === 'HEAD' || [204, 205, 304].includes(first.status)
   if (first.content !== (none ? '' : whole.slice(0, length))) return 'other content'
-  if (!none && length < whole.length && !valuesOf(first.fields, 'connection').includes('close') && !one.headers.some(([name]) => /^content-length$/i.test(name))) return 'content is missing'
+  if (!none && length < whole.length && !hasLength(one)) return 'content is missing'
+
   const wanted = one.trailers !== null && tried.trailersAsked ? one.trailers : []
   if (first.trailers.length === 0) {
-    return wanted.length > 0 && first.framing === 'chunked' && wanted.every(isGoodLine) && wanted.every(([name]) => /^X/.test(name)) ? 'trailers are missing' : ''
+    const harmless = wanted.length > 0 && first.framing === 'chunked' && wanted.every(line => isGoodLine(line) && line[0].startsWith('X'))
+    return harmless ? 'trailers are missing' : ''
   }
   if (!one.te) return 'trailers to somebody who did not ask'
-  const plain = (lines: readonly (readonly [string, unknown])[]): string => lines.map(([name, value]) => `${name.toLowerCase()}: ${String(value)}`).join('\n')
-  if (first.trailers.some(([name]) => /^(?:content-length|transfer-encoding|connection|keep-alive|te|trailer|upgrade|content-type|set-cookie)$/i.test(name))) return 'a forbidden trailer'
-  return plain(first.trailers) === plain(wanted) ? '' : 'other trailers'
+  if (first.trailers.some(([name]) => NEVER_A_TRAILER.test(name))) return 'a forbidden trailer'
+  return plain(first.trailers).join('\n') === plain(wanted).join('\n') ? '' : 'other trailers'
 }
 
 // ---- Node's own client --------------------------------------------------------------------------------------------------------------------------
@@ -465,15 +486,17 @@ async function otherForNode(one: EncoderCase, text: string, answers: readonly An
   const outgoing = request({ method: one.method, path: '/first', createConnection: () => stream })
   try {
     outgoing.end()
-    const [incoming] = await within(2000, once(outgoing, 'response'), "Node's response") as [import('node:http').IncomingMessage]
+    const [incoming] = await within(PATIENCE, once(outgoing, 'response'), "Node's response") as [import('node:http').IncomingMessage]
     let content = ''
     incoming.setEncoding('latin1').on('data', (piece: string) => void (content += piece))
-    await within(2000, once(incoming, 'end'), "the end of Node's response")
+    await within(PATIENCE, once(incoming, 'end'), "the end of Node's response")
     const lines = first.fields.flat().join('\n')
-    if (incoming.statusCode !== first.status || incoming.statusMessage !== first.reason) return `Node has status ${incoming.statusCode} ${incoming.statusMessage}`
+    const { statusCode, statusMessage } = incoming
+    if (statusCode !== first.status || statusMessage !== first.reason) return `Node has status ${statusCode} ${statusMessage}`
     if (incoming.rawHeaders.join('\n') !== lines) return `Node has other header lines: ${JSON.stringify(incoming.rawHeaders)}`
     if (content !== first.content) return `Node has other content: ${JSON.stringify(content.slice(0, 300))}`
-    if (incoming.rawTrailers.join('\n') !== first.trailers.flat().join('\n')) return `Node has other trailers: ${JSON.stringify(incoming.rawTrailers)}`
+    const { rawTrailers } = incoming
+    if (rawTrailers.join('\n') !== first.trailers.flat().join('\n')) return `Node has other trailers: ${JSON.stringify(rawTrailers)}`
     return incoming.complete ? '' : 'Node finds it incomplete'
   } catch (error) {
     return `Node: ${(error as Error).message}`

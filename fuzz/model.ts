@@ -1,4 +1,4 @@
-// What a connection's octets mean, said a second time: RFC 9112's ABNF as regular expressions over the whole input (latin-1, one character per octet),
+// What a connection's octets mean, said a second time: RFC 9112's ABNF as regular expressions over the whole input (latin-1, a character per octet)
 // and the choices of rules.md and design.md §5, §6. Slow and plain on purpose. It imports nothing, shares nothing with src, and knows nothing of
 // reads, buffers, resuming or sockets: it sees all that arrived at once.
 //
@@ -79,7 +79,7 @@ export interface Verdict {
 
 type Failure = Exclude<Ending, { kind: 'clean' | 'closed' }>
 
-// ---- RFC 9110 §5.6, RFC 9112 §3-§7, RFC 3986 ----------------------------------------------------------------------------------------------------
+// ---- RFC 9110 §5.6, RFC 9112 §3-§7, RFC 3986 --------------------------------------------------------------------------------------------------
 
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 const OWS = '[ \\t]*'
@@ -193,7 +193,11 @@ function readMessage(input: string, start: number, settings: ModelSettings): Mod
   if (lineTooLong) faults.push(414)
   // Two limits passed by one line: the one that was passed first.
   if (tooLong(first.next) && !(lineTooLong && at + limits.requestLine < start + limits.head)) faults.push(431)
-  if (first.end === 'bare') return error([...faults, ...(first.text.length === limits.requestLine ? [414] : []), 400, ...versionFault(first.text)], first.next)
+  if (first.end === 'bare') {
+    // What stands where the CR had to be is too much as well as wrong.
+    if (first.text.length === limits.requestLine) faults.push(414)
+    return error([...faults, 400, ...versionFault(first.text)], first.next)
+  }
   if (first.end === 'open') {
     // Behind a CR only LF may come: the line is what it is.
     const may = input.endsWith('\r') ? requestLineFaults(first.text, settings) : requestLineMay(first.text, settings)
@@ -206,8 +210,8 @@ function readMessage(input: string, start: number, settings: ModelSettings): Mod
 
   const [, method, target, major, minor] = REQUEST_LINE.exec(first.text) as unknown as [string, string, string, string, string]
   const request: ModelRequest = {
-    start, contentStart: 0, end: 0, method, target, version: `${major}.${minor}` as '1.0' | '1.1', fields: [], framing: 'none', content: '', trailers: [],
-    keepAlive: false, expectContinue: false, upgrade: false
+    start, contentStart: 0, end: 0, method, target, version: `${major}.${minor}` as '1.0' | '1.1', fields: [],
+    framing: 'none', content: '', trailers: [], keepAlive: false, expectContinue: false, upgrade: false
   }
   for (;;) {
     const line = lineAt(input, at)
@@ -275,8 +279,10 @@ function authorityFits(text: string): boolean {
 // A request line that has only begun is fine if one of these can end it.
 const ENDS = ['P/1.1', '/1.1', '1.1', '.1', '1', '']
 const VERSIONS = [' HTTP', 'HTTP', 'TTP', 'TP', 'P', ''].flatMap(part => ENDS.map(end => part + end))
-const TARGETS = ['', '/', 'x', 'x:1', ':1', '1', '0', '*', '1]', ':1]', '::1]', ':1:1]', 'a]', '.1]', '0.0.1]', '.0.1]', '.x]', '1.x]', ']', '0a', 'Aa', 'a',
-  'http://x', 'ttp://x', 'tp://x', 'p://x', '://x', '//x', '/x']
+const TARGETS = [
+  '', '/', 'x', 'x:1', ':1', '1', '0', '*', '1]', ':1]', '::1]', ':1:1]', 'a]', '.1]', '0.0.1]', '.0.1]', '.x]', '1.x]', ']', '0a', 'Aa', 'a',
+  'http://x', 'ttp://x', 'tp://x', 'p://x', '://x', '//x', '/x'
+]
 const METHODS = ['', ' ', 'PTIONS *', 'TIONS *', 'IONS *', 'ONS *', 'NS *', 'S *', ' *', 'X ', 'X /', ' /', ' http://x', ' x:1']
 
 /** The statuses with which a request line that has only begun may be refused: none if it can still become a good one. */
@@ -387,8 +393,9 @@ export function readChunks(input: string, request: ModelRequest, settings: Model
     if (line.text.match(/^[0-9a-fA-F]*/)![0].length > limits.chunkDigits) faults.push(400)
     if (extensions + line.text.replace(/^[0-9a-fA-F]+/, '').length > limits.chunkExt) faults.push(400)
     if (line.end === 'open') {
-      if (faults.length > 0 || !CHUNK_LINE_BEGUN.test(input.slice(at))) return error([400, ...chunkSizeFaults(line.text, request, settings)], input.length)
-      return wait('chunk size', chunkSizeFaults(line.text, request, settings))
+      const size = chunkSizeFaults(line.text, request, settings)
+      if (faults.length > 0 || !CHUNK_LINE_BEGUN.test(input.slice(at))) return error([400, ...size], input.length)
+      return wait('chunk size', size)
     }
     const parts = line.end === 'bare' ? null : CHUNK_LINE.exec(line.text)
     if (parts === null) faults.push(400)
@@ -424,7 +431,8 @@ export function readChunks(input: string, request: ModelRequest, settings: Model
       const many = request.trailers.length >= limits.trailerFields && line.text !== '' ? [431] : []
       const name = /^[^:]*(?=:)/.exec(line.text)
       if (name !== null && NOT_IN_TRAILERS.test(lower(name[0]))) broken.push(400)
-      return faults.length > 0 ? error([...faults, ...broken], input.length) : wait('trailers', [...broken, ...many, ...(line.text !== '' && line.next - section === limits.trailers ? [431] : [])])
+      if (line.text !== '' && line.next - section === limits.trailers) many.push(431)
+      return faults.length > 0 ? error([...faults, ...broken], input.length) : wait('trailers', [...broken, ...many])
     }
     if (request.trailers.length >= limits.trailerFields) faults.push(431)
     const field = line.end === 'bare' ? null : FIELD_LINE.exec(line.text)

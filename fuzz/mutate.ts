@@ -25,33 +25,47 @@ export const SEEDS: readonly string[] = [
 ]
 
 const NUMBERS = [
-  '0', '00', '1', '5', '05', '+5', '-1', '0x5', '5,5', '5, 5', '5 5', '1e1', '5.0', '\xb2', 'a', 'F', '7fffffff', '80000000', 'ffffffff', '100000000', '4294967296',
+  '0', '00', '1', '5', '05', '+5', '-1', '0x5', '5,5', '5, 5', '5 5', '1e1', '5.0', '\xb2', 'a', 'F', '7fffffff', '80000000', 'ffffffff',
+  '100000000', '4294967296',
   '1fffffffffffff', '20000000000000', 'ffffffffffffffff', '10000000000000000', '9007199254740991', '9007199254740992', '18446744073709551621',
   '00000000000000005', '0000000000000005', '5;', '5 ', ' 5', '5\t', '31', '9', '65535', '65536'
 ]
 
 const FIELDS = [
-  'Host: x', 'Host:', 'host: [::1]', 'Host: x,y', 'Host: x:', 'Host: x:65536', 'Host: u@x', 'Host: %41', 'Host: [fe80::1%25eth0]', 'Content-Length: 5', 'Content-Length: 0',
+  'Host: x', 'Host:', 'host: [::1]', 'Host: x,y', 'Host: x:', 'Host: x:65536', 'Host: u@x', 'Host: %41', 'Host: [fe80::1%25eth0]',
+  'Content-Length: 5', 'Content-Length: 0',
   'Content-Length:', 'content-LENGTH: 5', 'Content_Length: 5', 'Content-Length : 5', 'Transfer-Encoding: chunked', 'transfer-ENCODING:chunked',
   'Transfer-Encoding: gzip, chunked', 'Transfer-Encoding: identity', 'Transfer-Encoding: chunked, chunked', 'Transfer-Encoding: ,chunked',
-  'Transfer-Encoding: chunked;q=1', 'Transfer-Encoding: xchunked', 'Transfer-Encoding: \x0bchunked', 'Transfer-Encoding:', 'Transfer-Encoding : chunked',
-  ' Transfer-Encoding: chunked', 'Connection: close', 'Connection: keep-alive', 'Connection: keep-alive, close', 'Connection: Upgrade', 'Connection: close close',
-  'Connection: Transfer-Encoding, content-length', 'Connection:', 'Connection: "close"', 'Upgrade: websocket', 'Upgrade:', 'Upgrade: h2c', 'Expect: 100-continue',
-  'Expect: 100-Continue', 'Expect:', 'Expect: x', 'Expect: 100-continue, x', 'TE: trailers', 'TE: x;q=0, trailers;q=0.5', 'TE: "trailers"', 'Trailer: x', 'Keep-Alive: timeout=5',
-  'Content-Type: a/b', 'Authorization: b', 'Proxy-Authorization: b', 'Range: bytes=0-', 'If-Modified-Since: x', 'If-Unmodified-Since: x', 'If-None-Match: x',
-  'X: y', 'X:', 'X: \xff\xe9', 'X:\x00', 'X\x00: y', 'X', ':', ': y', ' folded', '\tfolded', 'Close: x', 'Max-Forwards: 0', 'Cookie: a', 'Set-Cookie: a', 'Cache-Control: a'
+  'Transfer-Encoding: chunked;q=1', 'Transfer-Encoding: xchunked', 'Transfer-Encoding: \x0bchunked', 'Transfer-Encoding:',
+  'Transfer-Encoding : chunked',
+  ' Transfer-Encoding: chunked', 'Connection: close', 'Connection: keep-alive', 'Connection: keep-alive, close', 'Connection: Upgrade',
+  'Connection: close close',
+  'Connection: Transfer-Encoding, content-length', 'Connection:', 'Connection: "close"', 'Upgrade: websocket', 'Upgrade:', 'Upgrade: h2c',
+  'Expect: 100-continue',
+  'Expect: 100-Continue', 'Expect:', 'Expect: x', 'Expect: 100-continue, x', 'TE: trailers', 'TE: x;q=0, trailers;q=0.5', 'TE: "trailers"',
+  'Trailer: x', 'Keep-Alive: timeout=5',
+  'Content-Type: a/b', 'Authorization: b', 'Proxy-Authorization: b', 'Range: bytes=0-', 'If-Modified-Since: x', 'If-Unmodified-Since: x',
+  'If-None-Match: x',
+  'X: y', 'X:', 'X: \xff\xe9', 'X:\x00', 'X\x00: y', 'X', ':', ': y', ' folded', '\tfolded', 'Close: x', 'Max-Forwards: 0', 'Cookie: a',
+  'Set-Cookie: a', 'Cache-Control: a'
 ]
 
 const CHUNKS = [
-  '0\r\n\r\n', '5\r\nhello\r\n', '1;a=b\r\nx\r\n', '1;a="b"\r\nx\r\n', '1 ; a = "\\""\r\nx\r\n', '0;a\r\nX: y\r\n\r\n', '0\r\nHost: x\r\n\r\n', '0\r\nTransfer-Encoding: x\r\n\r\n',
-  'a\r\n0123456789\r\n', 'A;;\r\n', '5\nhello\r\n', '5\r\nhello\n', '5\r\nhelloX\r\n', '1;a="\r\n', '1;a="\r\n"\r\nx\r\n', '1;=b\r\nx\r\n', '0x1\r\nx\r\n', '1\r\nx\r\n1\r\ny\r\n'
+  '0\r\n\r\n', '5\r\nhello\r\n', '1;a=b\r\nx\r\n', '1;a="b"\r\nx\r\n', '1 ; a = "\\""\r\nx\r\n', '0;a\r\nX: y\r\n\r\n', '0\r\nHost: x\r\n\r\n',
+  '0\r\nTransfer-Encoding: x\r\n\r\n',
+  'a\r\n0123456789\r\n', 'A;;\r\n', '5\nhello\r\n', '5\r\nhello\n', '5\r\nhelloX\r\n', '1;a="\r\n', '1;a="\r\n"\r\nx\r\n', '1;=b\r\nx\r\n',
+  '0x1\r\nx\r\n', '1\r\nx\r\n1\r\ny\r\n'
 ]
 
 export const DICTIONARY: readonly string[] = [
-  '\r\n', '\r', '\n', '\r\n\r\n', '\n\n', '\r\r\n', '\n\r', '\r\n ', ' ', '\t', '  ', ':', ' :', ': ', ',', ';', '=', '"', '\\', '\\"', '#', '?', '%', '@', '[', ']', '/', '*', '..',
-  '\x00', '\x01', '\x0b', '\x0c', '\x1f', '\x7f', '\x80', '\x85', '\xa0', '\xff', '\xef\xbb\xbf', '%00', '%2f', '%0d%0a', '[::1]', '::', 'v1.x', '1.2.3.4', '256.1.1.1',
-  'GET ', 'POST ', 'CONNECT x:1 ', 'TRACE ', 'OPTIONS * ', 'HEAD ', 'get ', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'M-SEARCH ', ' HTTP/1.1', ' HTTP/1.0', ' HTTP/1.2', ' HTTP/2.0',
-  ' HTTP/0.9', ' http/1.1', ' HTTP/1.10', 'http://', 'http://x', 'https://x/', 'HTTP://h:80/p', 'http://u@h/', '//x/', '/', 'chunked', 'identity', 'gzip', 'close', 'keep-alive',
+  '\r\n', '\r', '\n', '\r\n\r\n', '\n\n', '\r\r\n', '\n\r', '\r\n ', ' ', '\t', '  ', ':', ' :', ': ', ',', ';', '=', '"', '\\', '\\"', '#', '?',
+  '%', '@', '[', ']', '/', '*', '..',
+  '\x00', '\x01', '\x0b', '\x0c', '\x1f', '\x7f', '\x80', '\x85', '\xa0', '\xff', '\xef\xbb\xbf', '%00', '%2f', '%0d%0a', '[::1]', '::', 'v1.x',
+  '1.2.3.4', '256.1.1.1',
+  'GET ', 'POST ', 'CONNECT x:1 ', 'TRACE ', 'OPTIONS * ', 'HEAD ', 'get ', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'M-SEARCH ', ' HTTP/1.1',
+  ' HTTP/1.0', ' HTTP/1.2', ' HTTP/2.0',
+  ' HTTP/0.9', ' http/1.1', ' HTTP/1.10', 'http://', 'http://x', 'https://x/', 'HTTP://h:80/p', 'http://u@h/', '//x/', '/', 'chunked', 'identity',
+  'gzip', 'close', 'keep-alive',
   'upgrade', '100-continue', GET, ...NUMBERS, ...FIELDS.map(line => line + '\r\n'), ...CHUNKS
 ]
 
@@ -73,7 +87,9 @@ function requestOf(dice: Dice): string {
   for (let n = dice.below(4); n > 0; n--) fields.splice(dice.below(fields.length + 1), 0, dice.one(FIELDS))
   if (chunked) fields.splice(dice.below(fields.length + 1), 0, 'Transfer-Encoding: chunked')
   if (length >= 0) fields.splice(dice.below(fields.length + 1), 0, `Content-Length: ${length}`)
-  const line = dice.one(['GET', 'POST', 'HEAD', 'PUT', 'X-Y', 'OPTIONS']) + ' ' + dice.one(['/', '/a?b', '/%41', 'http://x/', 'http://x', '*', '//a', '/a[]']) + dice.one([' HTTP/1.1', ' HTTP/1.1', ' HTTP/1.0'])
+  const method = dice.one(['GET', 'POST', 'HEAD', 'PUT', 'X-Y', 'OPTIONS'])
+  const target = dice.one(['/', '/a?b', '/%41', 'http://x/', 'http://x', '*', '//a', '/a[]'])
+  const line = `${method} ${target} ${dice.one(['HTTP/1.1', 'HTTP/1.1', 'HTTP/1.0'])}`
   const head = [line, ...fields, '', ''].join('\r\n')
   const content = chunked ? contentOf(dice) : length > 0 ? 'GET / HTTP/1.1\r\n'.slice(0, length) : ''
   return head + content + (dice.chance(0.4) ? requestOf(dice) : '')
@@ -94,8 +110,13 @@ function contentOf(dice: Dice): string {
 function extensionOf(dice: Dice): string {
   const space = (): string => dice.one(['', '', ' ', '\t', ' \t'])
   const value = dice.one(['', '=v', '=""', '="a;b\\"c"', '="\xe9"', '=5'])
-  return space() + ';' + space() + dice.one(['a', 'name', '5', '!']) + (value === '' ? '' : space() + value[0] + space() + value.slice(1)) + (dice.chance(0.2) ? extensionOf(dice) : '')
+  const named = value === '' ? '' : space() + value[0] + space() + value.slice(1)
+  return space() + ';' + space() + dice.one(['a', 'name', '5', '!']) + named + (dice.chance(0.2) ? extensionOf(dice) : '')
 }
+
+const FLOODS = ['a', ' ', '\r\n', 'X: y\r\n', ';a', '0', '\xff', '1\r\na\r\n']
+const LINE_ENDS = ['\n', '\r', '\n\r', '\r\r\n', '\r\n\n', '\r\n\r\n', ' \r\n', '\r\n ', '\r\x00\n', '\x0b', '\x85', '', '\r \n']
+const SPACES = ['', ' ', '\t', '  ', ' \t ', '\x0b', '\x0c', '\xa0', '\r\n ', ' :', ': ', ' ;']
 
 function mutate(dice: Dice, text: string, other: () => string): string {
   // Mostly behind the request line: an error there hides all that follows.
@@ -110,7 +131,7 @@ function mutate(dice: Dice, text: string, other: () => string): string {
     case 3: return before + String.fromCharCode(dice.below(256)) + text.slice(at + 1)
     case 4: return before + text.slice(at, at + length).repeat(1 + dice.below(4)) + text.slice(at)
     case 5: return before + other().slice(dice.below(60))
-    case 6: return before + text.slice(at, at + length).replace(/[a-z]/gi, letter => String.fromCharCode(letter.charCodeAt(0) ^ 0x20)) + text.slice(at + length)
+    case 6: return before + swapCase(text.slice(at, at + length)) + text.slice(at + length)
     case 7: return moveLine(dice, text)
     case 8: return addLine(dice, text)
     case 9: return changeNumber(dice, text, at)
@@ -118,9 +139,13 @@ function mutate(dice: Dice, text: string, other: () => string): string {
     case 11: return changeSpace(dice, text, at)
     case 12: return text + other()
     case 13: return text.slice(0, at)
-    case 14: return dice.chance(0.1) ? before + dice.one(['a', ' ', '\r\n', 'X: y\r\n', ';a', '0', '\xff', '1\r\na\r\n']).repeat(1 + dice.size(3000)) + text.slice(at) : addLine(dice, text)
+    case 14: return dice.chance(0.1) ? before + dice.one(FLOODS).repeat(1 + dice.size(3000)) + text.slice(at) : addLine(dice, text)
     default: return other().slice(0, dice.below(200)) + text
   }
+}
+
+function swapCase(text: string): string {
+  return text.replace(/[a-z]/gi, letter => String.fromCharCode(letter.charCodeAt(0) ^ 0x20))
 }
 
 function moveLine(dice: Dice, text: string): string {
@@ -152,12 +177,12 @@ function changeLineEnd(dice: Dice, text: string): string {
   const ends = [...text.matchAll(/\r\n/g)].map(match => match.index)
   if (ends.length === 0) return text
   const at = dice.one(ends)
-  return text.slice(0, at) + dice.one(['\n', '\r', '\n\r', '\r\r\n', '\r\n\n', '\r\n\r\n', ' \r\n', '\r\n ', '\r\x00\n', '\x0b', '\x85', '', '\r \n']) + text.slice(at + 2)
+  return text.slice(0, at) + dice.one(LINE_ENDS) + text.slice(at + 2)
 }
 
 function changeSpace(dice: Dice, text: string, from: number): string {
   const found = /[ \t:;,=]/.exec(text.slice(from))
   if (found === null) return text
   const at = from + found.index
-  return text.slice(0, at) + dice.one(['', ' ', '\t', '  ', ' \t ', '\x0b', '\x0c', '\xa0', '\r\n ', ' :', ': ', ' ;']) + (dice.chance(0.5) ? found[0] : '') + text.slice(at + 1)
+  return text.slice(0, at) + dice.one(SPACES) + (dice.chance(0.5) ? found[0] : '') + text.slice(at + 1)
 }

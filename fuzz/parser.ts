@@ -101,17 +101,17 @@ function disagreement(one: ParserCase): string {
 
 function* cutsOf(length: number, seed: number): Generator<number[]> {
   if (length < 2) return
-  const { next, below } = new Dice(seed)
+  const { next } = new Dice(seed)
   if (length < 3000) yield Array.from({ length: length - 1 }, (_, i) => i + 1)
   if (length <= EVERY_CUT) for (let cut = 1; cut < length; cut++) yield [cut]
   else for (let n = 0; n < 4; n++) yield [1 + Math.floor(next() * (length - 1))]
   for (let n = 0; n < 3; n++) yield randomCuts(length, next)
-  void below
 }
 
-const plain = ({ method, target, version, fields, framing, content, trailers, keepAlive, expectContinue, upgrade }: ModelRequest | Observed): string => (
-  JSON.stringify({ method, target, version, fields, framing, content, trailers, keepAlive, expectContinue, upgrade })
-)
+function plain(request: ModelRequest | Observed): string {
+  const { method, target, version, fields, framing, content, trailers, keepAlive, expectContinue, upgrade } = request
+  return JSON.stringify({ method, target, version, fields, framing, content, trailers, keepAlive, expectContinue, upgrade })
+}
 
 /** '' or how the parser and the model differ. */
 export function compare(seen: Observation, { requests, ending }: Verdict): string {

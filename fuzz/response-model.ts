@@ -1,6 +1,5 @@
-// What a strict client makes of the octets that a server sent on one connection: RFC 9112's grammar for answers as regular expressions over the whole.
-// Like model.ts it imports nothing. It accepts only what we mean to send: no empty chunk, no leading zeros, one SP behind a colon, no whitespace that
-// a reader might trim otherwise.
+// What a strict client makes of the octets that a server sent on one connection: RFC 9112's grammar for answers as regular expressions. Like
+// model.ts it imports nothing. It accepts only what we mean to send: no empty chunk, one SP behind a colon, no whitespace that a reader might trim.
 
 export interface Answer {
   status: number

@@ -74,8 +74,9 @@ async function fuzz(target: Target, budget: Budget, seed: number, options: Optio
   }
   const { share, missing } = coverage.report()
   const seconds = (Date.now() - started) / 1000
-  const reached = target.guidedBy.length === 0 ? '' : `, ${(100 * share).toFixed(1)} % of the code reached, the last of it ${((Date.now() - lastNew) / 1000).toFixed(0)} s ago`
-  console.log(`  ${cases} cases, ${target.executions()} runs in ${seconds.toFixed(1)} s, ${kept.length} kept (${kept.length - entries.length} new)${reached}${good ? ': no fault' : ''}`)
+  const found = `${kept.length} kept (${kept.length - entries.length} new), ${(100 * share).toFixed(1)} % of ${target.guidedBy.join(', ')} reached`
+  const quiet = `the last of it ${((Date.now() - lastNew) / 1000).toFixed(0)} s ago`
+  console.log(`  ${cases} cases, ${target.executions()} runs in ${seconds.toFixed(1)} s, ${found}, ${quiet}${good ? ': no fault' : ''}`)
   if (options.missing) for (const line of missing) console.log(`  never ran: ${line}`)
   if (options.save) saveCorpus(target.name, await essential(target, coverage, kept))
   coverage.close()
@@ -124,7 +125,10 @@ async function reportFailure(target: Target, one: unknown, wrong: string, seed: 
   console.error(`smallest: ${JSON.stringify(small)}\n${(await target.check(small)).slice(0, 3000)}\nagain: node build/fuzz/run.js replay ${file}`)
 }
 
-/** Of what is kept: what has a name, and, the smallest first, what reaches something that the ones before do not. */
+/** No unnamed case in the corpus is longer than this, as JSON. */
+const LONGEST = 8000
+
+/** Of what is kept: what has a name, and, the smallest first, what reaches something that the ones before do not; made smaller once more. */
 async function essential(target: Target, coverage: Coverage, kept: readonly Entry[]): Promise<Entry[]> {
   const size = (entry: Entry): number => JSON.stringify(entry.case).length
   const result: Entry[] = []
@@ -133,9 +137,16 @@ async function essential(target: Target, coverage: Coverage, kept: readonly Entr
     coverage.snapshot()
     await target.check(entry.case)
     const now = coverage.snapshot()
-    if (entry.name === '' && coverage.fresh(now).length === 0) continue
+    const fresh = coverage.fresh(now)
+    if (entry.name !== '') {
+      result.push(entry)
+    } else if (fresh.length > 0) {
+      const reaches = async (one: unknown): Promise<boolean> => await target.check(one) === '' && Coverage.has(coverage.snapshot(), fresh)
+      const small = size(entry) > 1000 ? await smallest(target, entry.case, reaches, 5000) : entry.case
+      if (JSON.stringify(small).length > LONGEST) continue
+      result.push({ name: '', case: small })
+    }
     coverage.merge(now)
-    result.push(entry)
   }
   return result
 }
@@ -155,8 +166,10 @@ async function main(): Promise<boolean> {
   if (name === 'replay') return replay(second)
   const options = { save: flags.includes('--save'), missing: flags.includes('--missing') }
   const chosen = name === 'all' || name === 'smoke' ? TARGETS : TARGETS.filter(target => target.name === name)
-  if (chosen.length === 0 || !(Number(second) > 0) || !Number.isSafeInteger(Number(third)) || flags.some(flag => !/^--(?:save|missing)$/.test(flag))) {
-    console.error(`usage: run.js [${TARGETS.map(target => target.name).join(' | ')} | all | smoke] [seconds] [seed] [--save] [--missing], or run.js replay FILE`)
+  const numbers = Number(second) > 0 && Number.isSafeInteger(Number(third))
+  if (chosen.length === 0 || !numbers || flags.some(flag => !/^--(?:save|missing)$/.test(flag))) {
+    console.error(`usage: run.js [${TARGETS.map(target => target.name).join(' | ')} | all | smoke] [seconds] [seed] [--save] [--missing]`)
+    console.error('       run.js replay FILE')
     process.exitCode = 2
     return true
   }

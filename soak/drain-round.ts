@@ -1,6 +1,7 @@
 // One drain under load: 40 clients that keep their connections busy, some bystanders who never end, a close() at a seeded moment, and an account of
 // every request that was sent before its client was told `Connection: close`.
 import * as net from 'node:net'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { RawClient } from '../test/support/raw-client.ts'
 import { random } from '../test/support/splits.ts'
@@ -30,11 +31,15 @@ export interface Round {
   /** Of the process. */
   code: number | null
   faults: string[]
+  /** Milliseconds for which this process was held up at most: then its clients' pauses were that much longer than they meant. */
+  heldUp: number
 }
 
 export const IDLE_GRACE = 600
 export const SHUTDOWN = 1200
 const LONGEST_PAUSE = 250
+/** Beyond it a pause may have been longer than the grace, and a round that lost requests proves nothing. */
+export const HELD_UP: number = IDLE_GRACE - LONGEST_PAUSE - 150
 
 function requestOf(next: () => number): string {
   switch (Math.floor(next() * 6)) {
@@ -96,9 +101,11 @@ async function bystand(child: Child): Promise<RawClient[]> {
 
 export async function drainRound({ transport, seed, clients = 40, bystanders = false, tls = false }: RoundOptions): Promise<Round> {
   const next = random(seed)
-  const round: Round = { sent: 0, answered: 0, lost: [], told: 0, clients: tls ? 0 : clients, took: 0, code: null, faults: [] }
+  const round: Round = { sent: 0, answered: 0, lost: [], told: 0, clients: tls ? 0 : clients, took: 0, code: null, faults: [], heldUp: 0 }
+  const lag = monitorEventLoopDelay({ resolution: 10 })
   const child = await Child.start({ tls, options: { transport, timeouts: { idleGrace: IDLE_GRACE, shutdown: SHUTDOWN } } })
   let unfinished: net.Socket | null = null
+  lag.enable()
   try {
     if (bystanders) await bystand(child)
     if (tls) {
@@ -120,6 +127,8 @@ export async function drainRound({ transport, seed, clients = 40, bystanders = f
     if (report.lent !== 0) round.faults.push(`${report.lent} buffers lent`)
     if (report.stats.connections !== 0 || report.stats.outstandingRequests !== 0) round.faults.push(`left behind: ${JSON.stringify(report.stats)}`)
   } finally {
+    lag.disable()
+    round.heldUp = Math.round(lag.max / 1e6)
     unfinished?.destroy()
     child.kill()
   }

@@ -134,7 +134,7 @@ function tell(result: Result, name: string): void {
   const { over, traffic, slopes } = result
   const mib = (bytes: number): string => (bytes / MIB).toFixed(2)
   const say = (text: string): boolean => process.stdout.write(text + '\n')
-  say(`${result.transport}: ${result.minutes} min, ${traffic.answered} good answers, ${Object.values(traffic.done).reduce((a, b) => a + b, 0)} peers, ${traffic.turnedAway} turned away`)
+  say(`${result.transport}: ${result.minutes} min, ${traffic.answered} good answers, ${Object.values(traffic.done).reduce((a, b) => a + b, 0)} peers, ${traffic.turnedAway} turned away; traffic held up for ${traffic.heldUp} ms at most`)
   for (const key of ['heap', 'rss', 'external'] as const) {
     const slope = slopes[key]
     say(`  ${key.padEnd(8)} mean ${mib(slope.mean)} MiB, slope ${mib(slope.perMinute)} (${mib(slope.low)} to ${mib(slope.high)}) MiB/min, at rest ${mib(over.first[key])} before, ${mib(over.last[key])} after`)

@@ -4,6 +4,7 @@ import { Buffer } from 'node:buffer'
 import type { Duplex } from 'node:stream'
 import { PeerErrorCode, peerErrorInfo } from '../parser/errors.ts'
 import { Framing, type RequestHead } from '../parser/request-head.ts'
+import { POOLED_SIZE } from './buffer-pool.ts'
 import { ContentReader } from './content-reader.ts'
 import type { ContentSource } from './content.ts'
 import { Cycle } from './cycle.ts'
@@ -86,6 +87,9 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   /** Cycles that ended but whose last bytes are not in the kernel. */
   private firstEnded: Ended | null = null
   private lastEnded: Ended | null = null
+  /** How many they are, and what they keep in memory: heads, and content that nobody read. */
+  private endedCount = 0
+  private endedBytes = 0
   /** Bytes given to the transport so far. */
   private flushed = 0
   private sending: Progress | null = null
@@ -150,7 +154,8 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   onDrained(): void {
     this.turnCycles = this.turnBytes = this.turnPieces = 0
-    this.afterFlush()
+    if (this.out.bytes > 0) this.flush()
+    else this.afterFlush()
     this.goOn()
   }
 
@@ -167,7 +172,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   /** More is welcome on the wire: a waiting application first, then input that waited. */
   private goOn(): void {
-    if (this.writableWanted && this.transport.pendingBytes < this.engine.limits.writeHighWater) {
+    if (this.writableWanted && this.out.bytes + this.transport.pendingBytes < this.engine.limits.writeHighWater) {
       this.writableWanted = false
       this.cycle?.owner?.onWritable()
     }
@@ -349,10 +354,12 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       this.yieldTurn()
       return false
     }
-    const high = this.engine.limits.writeHighWater
-    if (this.out.bytes + this.transport.pendingBytes < high) return true
+    const { writeHighWater, readBuffer } = this.engine.limits
+    // Small answers that nobody takes: what their requests keep counts, not only the answers' bytes.
+    const crowded = this.endedCount >= TURN_CYCLES || this.endedBytes >= readBuffer
+    if (!crowded && this.out.bytes + this.transport.pendingBytes < writeHighWater) return true
     this.flush()
-    return this.transport.pendingBytes < high
+    return this.transport.pendingBytes === 0 || (!crowded && this.out.bytes + this.transport.pendingBytes < writeHighWater)
   }
 
   private yieldTurn(): void {
@@ -412,9 +419,15 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     this.adjustReading()
   }
 
-  /** Give everything to the transport. */
+  /** Give what there is to the transport. Little, while the kernel takes nothing, waits for more: else every turn would leave a pooled buffer
+   *  there that is nearly empty. */
   flush(): void {
     this.flushScheduled = false
+    if (this.out.bytes < POOLED_SIZE && this.transport.pendingBytes > 0 && this.state < LINGERING) return
+    this.flushNow()
+  }
+
+  flushNow(): void {
     if (this.state === CLOSED || this.state === TAKEN_OVER) return
     const bytes = this.out.bytes
     if (bytes > 0) {
@@ -444,6 +457,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   }
 
   private endCycles(completed: boolean): void {
+    this.endedCount = this.endedBytes = 0
     while (this.firstEnded !== null) {
       const ended = this.firstEnded
       this.firstEnded = ended.nextEnded
@@ -459,7 +473,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     const high = this.engine.limits.writeHighWater
     if (this.state !== RESPONDING) return true
     if (this.out.bytes + this.transport.pendingBytes >= high) this.flush()
-    if (this.transport.pendingBytes >= high) {
+    if (this.transport.pendingBytes > 0 && this.out.bytes + this.transport.pendingBytes >= high) {
       this.writableWanted = true
       return false
     }
@@ -514,7 +528,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   cutShort(cycle: Cycle, reason: string): void {
     cycle.ended = true
     cycle.reason = reason
-    this.flush()
+    this.flushNow()
     this.cut(reason)
   }
 
@@ -537,6 +551,8 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     if (this.lastEnded === null) this.firstEnded = ended
     else this.lastEnded.nextEnded = ended
     this.lastEnded = ended
+    this.endedCount++
+    this.endedBytes += ended.size
   }
 
   // ── Errors and ends ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -680,7 +696,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   /** Hand the connection over with everything that was read and not interpreted. Only the current cycle may ask. */
   takeOver(cycle: Cycle): Duplex {
-    this.flush()
+    this.flushNow()
     cycle.headSent = true
     const parts: Uint8Array[] = []
     const content = cycle.content

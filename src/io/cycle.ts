@@ -92,6 +92,10 @@ export class Cycle implements Ended {
     this.minimumChunkSize = minimumChunkSize
   }
 
+  get size(): number {
+    return this.head.text.length + (this.content === null ? 0 : this.content.held)
+  }
+
   tell(handler: CycleHandler): void {
     handler.onCycleEnd(this)
   }

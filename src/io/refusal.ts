@@ -9,6 +9,8 @@ export interface Ended {
   completed: boolean
   /** '' or why not. */
   reason: string
+  /** Bytes that it keeps in memory. */
+  readonly size: number
   /** Tell the handler that it is over. */
   tell(handler: CycleHandler): void
 }
@@ -17,6 +19,7 @@ export class Refusal implements Ended {
   nextEnded: Ended | null = null
   completed = false
   reason = ''
+  readonly size: number = 0
   readonly event: PeerErrorEvent
   readonly peer: Address
   readonly bodyBytes: number

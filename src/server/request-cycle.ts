@@ -221,6 +221,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   private finish(): void {
     if (this.over) return
     this.over = true
+    this.settleWriters(this.cycle.reason === '')
     this.cycle.connection.applicationReturned(this.cycle)
     const body = this.closeable
     this.closeable = this.pieces = null
@@ -266,7 +267,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
     this.logFailure('the application failed', error)
     if (cycle.headSent) {
       cycle.reason = 'the application failed'
-      cycle.connection.flush()
+      cycle.connection.flushNow()
       cycle.connection.cut(cycle.reason)
     } else {
       cycle.dropHeld()
@@ -292,10 +293,15 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   }
 
   private resume(): void {
-    const writers = this.writers
-    this.writers = null
-    if (writers !== null) for (const resolve of writers) resolve(true)
+    this.settleWriters(true)
     if (!this.over) this.pieces?.pull()
+  }
+
+  private settleWriters(more: boolean): void {
+    const writers = this.writers
+    if (writers === null) return
+    this.writers = null
+    for (const resolve of writers) resolve(more)
   }
 
   onAborted(reason: string): void {
@@ -305,9 +311,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
 
   private abort(): void {
     this.controller?.abort(new RequestAborted(this.aborted))
-    const writers = this.writers
-    this.writers = null
-    if (writers !== null) for (const resolve of writers) resolve(false)
+    this.settleWriters(false)
     if (this.pieces !== null) this.stop()
   }
 

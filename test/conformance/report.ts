@@ -100,7 +100,7 @@ function fronts(): string[] {
   const results = JSON.parse(readFileSync(FRONTS, 'utf8')) as FrontResults
   const lines = [
     `Versions: ${Object.entries(results.versions).map(([name, version]) => `${name} ${version}`).join(', ')}. Inputs: ${results.inputs.cases} cases of the corpus and ` +
-      `${results.inputs.mutations} mutations of them (seed ${results.inputs.seed}), each on a connection of its own, with a canary request behind it.`,
+      `${results.inputs.mutations} mutations of them (seed ${results.inputs.seed}), each on a connection of its own; behind it a fresh connection must get its own answer.`,
     '',
     '| target | connections | requests forwarded by the front | requests seen by Wirelet | desynchronised | refused by the front | refused by Wirelet |',
     '|---|---|---|---|---|---|---|',

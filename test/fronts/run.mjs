@@ -243,8 +243,8 @@ frontend front
   bind ${HOST}:${port}
   option http-buffer-request
   http-request set-var(txn.sum) req.body,sha2(256),hex
-  http-request set-var(txn.length) req.body_size
-  log-format "BELIEF %{+Q}[capture.req.method] %{+Q}[capture.req.uri] %[var(txn.length)] %[var(txn.sum)] %s %ST %ts"
+  http-request set-var(txn.length) req.body_len
+  log-format "BELIEF %{+Q}[capture.req.method] %{+Q}HU %[var(txn.length)] %[var(txn.sum)] %s %ST %ts"
   default_backend origin
 backend origin
   http-reuse always
@@ -375,6 +375,7 @@ async function beside(all) {
       : other.length < mine.length ? 'fewer requests there' : other.length > mine.length ? 'more requests there' : 'other requests there'
     const entry = disagreements.get(what) ?? { front: 'node:http', what, count: 0, example: one.id, why: whyNode(what) }
     entry.count++
+    if (process.env.FRONTS_DEBUG === '1') console.log(`  ${what}: ${one.id} | there ${other.join(', ').slice(0, 80)} | here ${mine.join(', ').slice(0, 80)}`)
     disagreements.set(what, entry)
   }
   await ours.server.close({ timeout: 0 })
@@ -390,6 +391,7 @@ const results = { versions: { node: process.versions.node }, inputs: { cases, mu
 let passed = 0
 let failed = 0
 for (const [name, front] of Object.entries(fronts)) {
+  if (process.env.FRONTS_ONLY !== undefined && process.env.FRONTS_ONLY !== name) continue
   const installed = front.version()
   if (installed === null) {
     console.log(`${name} is not installed: left out`)

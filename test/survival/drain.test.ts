@@ -1,7 +1,15 @@
 // Draining under load, a few rounds of what soak/drain.ts does hundreds of times: no request is lost, everybody is told, the process ends.
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { drainRound, IDLE_GRACE, SHUTDOWN } from '../../soak/drain-round.ts'
+import { drainRound as drainOnce, HELD_UP, IDLE_GRACE, SHUTDOWN, type Round, type RoundOptions } from '../../soak/drain-round.ts'
+
+/** Again when this process was held up for so long that its clients' pauses outlasted the grace. */
+async function drainRound(options: RoundOptions): Promise<Round> {
+  for (let again = 0; ; again++) {
+    const round = await drainOnce(options)
+    if (again === 3 || round.heldUp <= HELD_UP || round.sent === round.answered) return round
+  }
+}
 
 for (const transport of ['stream', 'handle'] as const) {
   const tests = suite(`draining under load (${transport})`)
