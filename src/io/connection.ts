@@ -293,15 +293,15 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       if (pos < end) pos = this.readContent(bytes, pos, end)
       if (this.state !== RESPONDING) return pos
     }
-    if (head.method === 'TRACE') {
-      cycle.setHead(TRACE_ANSWER)
-      cycle.answer(TRACE_TEXT, TRACE_TEXT[0]!.length)
-      return pos
-    }
     this.rest = bytes
     this.restStart = pos
     this.restEnd = end
-    engine.handler.onHead(cycle)
+    if (head.method === 'TRACE') {
+      cycle.setHead(TRACE_ANSWER)
+      cycle.answer(TRACE_TEXT, TRACE_TEXT[0]!.length)
+    } else {
+      engine.handler.onHead(cycle)
+    }
     this.rest = null
     return pos
   }
