@@ -24,7 +24,7 @@ export interface ListenOptions {
   signal?: AbortSignal
 }
 
-/** Everything that node:tls's server takes, and the two files by path. ALPN is ours: 'http/1.1'. */
+/** Everything that node:tls's server takes, and the two files by path. ALPN is ours: HTTP/1.1, and 1.0 for clients that offer nothing else (curl --http1.0). */
 export interface TlsListenOptions extends tls.TlsOptions {
   certfile?: string
   keyfile?: string
@@ -287,7 +287,7 @@ async function isStale(path: string): Promise<boolean> {
 }
 
 function readFiles(options: TlsListenOptions): TlsListenOptions {
-  const settings: TlsListenOptions = { ...options, ALPNProtocols: ['http/1.1'] }
+  const settings: TlsListenOptions = { ...options, ALPNProtocols: ['http/1.1', 'http/1.0'] }
   if (options.certfile !== undefined) settings.cert = readFileSync(options.certfile)
   if (options.keyfile !== undefined) settings.key = readFileSync(options.keyfile)
   // With it Node refuses ALPNProtocols.

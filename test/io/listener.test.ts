@@ -241,7 +241,7 @@ test('wrapTls: https, files by path, nonsense refused at once', async () => {
   const listener = wrapTls(plain, { certfile: certificatePath('localhost.crt'), keyfile: certificatePath('localhost.key') })
   assert.is(listener.url, `https://127.0.0.1:${plain.address().port}`)
   assert.ok(listener.secure)
-  assert.equal(listener.tls!.ALPNProtocols, ['http/1.1'])
+  assert.equal(listener.tls!.ALPNProtocols, ['http/1.1', 'http/1.0'])
   assert.throws(() => wrapTls(listener, certificate()), /already/)
   assert.throws(() => wrapTls(plain, { cert: 'no', key: 'no' }))
   assert.throws(() => wrapTls(plain, { certfile: '/nowhere' }), /ENOENT/)
