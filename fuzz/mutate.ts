@@ -11,7 +11,7 @@ export const SEEDS: readonly string[] = [
   'GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nHEAD /2 HTTP/1.0\r\n\r\n',
   `POST /p HTTP/1.1\r\n${HOST}Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello${GET}`,
   `POST / HTTP/1.1\r\nHost: [2001:db8::1]:80\r\nTransfer-Encoding: chunked\r\nTE: trailers, x;q="\\"a,b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n${GET}`,
-  `PUT /x HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n5;a=b ; c="d\\"e"\r\nhello\r\nA\r\n0123456789\r\n0;z\r\nX-Sum: 1\r\nY:\t 2 \r\n\r\n${GET}`,
+  `PUT /x HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n5;a=b ; c="d\\"e"\r\nhello\r\nA\r\n0123456789\r\n0;z\r\nX: 1\r\nY:\t 2 \r\n\r\n${GET}`,
   `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\nTrailer: a\r\n\r\n1\r\na\r\n00\r\nA: 1\r\nB:\r\nC: \xe9\r\n\r\n`,
   '\r\n\r\nGET http://u.example:8080/p?q HTTP/1.1\r\nHost: [::ffff:1.2.3.4]\r\nUpgrade: websocket\r\nConnection: Upgrade, x\r\n\r\n',
   'GET http://[1:2:3::7.8.9.10]:65535 HTTP/1.1\r\nHost: [v1.a:b]:\r\n\r\n',
@@ -80,15 +80,24 @@ export function mutated(dice: Dice, kept: readonly string[], chunkedOnly = false
   return text.length > 20_000 && dice.chance(0.9) ? text.slice(0, 20_000) : text
 }
 
+// At the edges of uri-host [ ":" port ].
+const AUTHORITIES = [
+  'x', 'x:', 'x:0', 'x:00080', 'x:65535', 'x:65536', 'x:99999', 'x:100000', ':80', '', 'u@x', 'x:8a', 'x y', 'x/', 'x,y', '1.2.3.4', '256.1.1.1',
+  'a_b~', '%41', '%2f',
+  '%00', '%4', '[::]', '[::1]:80', '[1:2:3:4:5:6:7:8]', '[1:2:3:4:5:6:7:8:9]', '[1::8]', '[1::2::3]', '[12345::]', '[::1.2.3.4]', '[::1.2.3.256]',
+  '[1:2:3:4:5:6:7::]',
+  '[:1]', '[1:]', '[]', '[::1', '[v1.a:b]', '[v.a]', '[v1.]', '[fe80::1%25a]', '[::1]x', '[::g]'
+]
+
 function requestOf(dice: Dice): string {
   const chunked = dice.chance(0.3)
   const length = !chunked && dice.chance(0.4) ? dice.below(12) : -1
-  const fields = ['Host: x']
+  const fields = [`Host: ${dice.chance(0.7) ? 'x' : dice.one(AUTHORITIES)}`]
   for (let n = dice.below(4); n > 0; n--) fields.splice(dice.below(fields.length + 1), 0, dice.one(FIELDS))
   if (chunked) fields.splice(dice.below(fields.length + 1), 0, 'Transfer-Encoding: chunked')
   if (length >= 0) fields.splice(dice.below(fields.length + 1), 0, `Content-Length: ${length}`)
   const method = dice.one(['GET', 'POST', 'HEAD', 'PUT', 'X-Y', 'OPTIONS'])
-  const target = dice.one(['/', '/a?b', '/%41', 'http://x/', 'http://x', '*', '//a', '/a[]'])
+  const target = dice.one(['/', '/a?b', '/%41', 'http://x/', 'http://x', '*', '//a', '/a[]', `http://${dice.one(AUTHORITIES)}/`])
   const line = `${method} ${target} ${dice.one(['HTTP/1.1', 'HTTP/1.1', 'HTTP/1.0'])}`
   const head = [line, ...fields, '', ''].join('\r\n')
   const content = chunked ? contentOf(dice) : length > 0 ? 'GET / HTTP/1.1\r\n'.slice(0, length) : ''

@@ -39,14 +39,14 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
   })
 }
 
-function run(program, args, env = {}) {
+function run(program, args, limit) {
   return new Promise(resolve => {
-    const child = spawn(program, args, { cwd: ROOT, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(program, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] })
     running.add(child)
     let output = ''
     child.stdout.setEncoding('utf8').on('data', text => (output += text))
     child.stderr.setEncoding('utf8').on('data', text => (output += text))
-    const timer = setTimeout(() => child.kill('SIGTERM'), LIMIT_MS)
+    const timer = setTimeout(() => child.kill('SIGTERM'), limit)
     child.on('close', code => {
       clearTimeout(timer)
       running.delete(child)
@@ -85,6 +85,7 @@ if (auto.text !== stream.text) throw new Error('other answers: ' + auto.text)
 if (!/^HTTP\\/1\\.1 200 .*GET \\/a 0HTTP\\/1\\.1 200 .*POST \\/b 3HTTP\\/1\\.1 400 /s.test(auto.text)) throw new Error('wrong answers: ' + auto.text)
 if (refused === '') throw new Error('handle was not refused')
 console.log('permission model: stream, the same answers')
+process.exit(0)
 `
 
 function permissionFlags(major) {
@@ -109,13 +110,13 @@ try {
       continue
     }
     row.node = execFileSync(program, ['--version'], { encoding: 'utf8' }).trim()
-    const suite = await run(program, [join(BUILT, 'test/run.js'), ...(PATTERN === undefined ? [] : [PATTERN])])
+    const suite = await run(program, [join(BUILT, 'test/run.js'), ...(PATTERN === undefined ? [] : [PATTERN])], LIMIT_MS)
     const totals = /^([0-9]+) passed, ([0-9]+) failed$/m.exec(suite.output)
     passed += Number(totals?.[1] ?? 0)
     failed += Number(totals?.[2] ?? 1)
     row.suite = totals?.[0] ?? `no result (exit code ${suite.code})`
     if (suite.code !== 0) process.stdout.write(suite.output.split('\n').filter(line => /^(FAIL|failing)|^ {3}FAIL/.test(line)).map(line => `  ${row.node}: ${line}\n`).join(''))
-    const smoke = await run(program, [...permissionFlags(major), '--input-type=module', '--eval', SMOKE, join(BUILT, 'src/index.js')])
+    const smoke = await run(program, [...permissionFlags(major), '--input-type=module', '--eval', SMOKE, join(BUILT, 'src/index.js')], 60_000)
     row.permission = smoke.code === 0 ? 'ok' : smoke.output.split('\n').find(line => /Error/.test(line)) ?? `exit code ${smoke.code}`
     if (smoke.code === 0) passed++
     else failed++

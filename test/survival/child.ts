@@ -25,7 +25,7 @@ export interface Report {
   cpu: number
   stats: ServerStats
   /** After a full collection, where the child was started for it. */
-  memory: NodeJS.MemoryUsage
+  memory: NodeJS.MemoryUsage | null
   lent: number
   faults: string[]
 }
@@ -133,8 +133,9 @@ const all: Application = (environ, startResponse) => (own[environ.PATH_INFO] ?? 
 
 function report(server: Server): Report {
   const { user, system } = process.cpuUsage()
-  collect?.()
-  return { kind: 'report', cpu: (user + system) / 1000, stats: server.stats(), memory: process.memoryUsage(), lent: lentBuffers(), faults }
+  // Its RSS is read from a file, which needs a descriptor.
+  const memory = collect === undefined ? null : (collect(), process.memoryUsage())
+  return { kind: 'report', cpu: (user + system) / 1000, stats: server.stats(), memory, lent: lentBuffers(), faults }
 }
 
 const plain = await listen(0)
