@@ -61,11 +61,14 @@ if (!existsSync(join(BUILT, 'test/run.js'))) throw new Error(`nothing built at $
 
 // The anchors first: a list that no longer fits the code is an error, whatever the tests say.
 let broken = 0
-for (const { id, file, from } of wanted) {
-  const times = readFileSync(join(BUILT, 'src', file), 'utf8').split(from).length - 1
-  if (times === 1) continue
-  broken++
-  console.log(`ANCHOR   ${id}: found ${times} times in ${file}`)
+for (const { id, file, edits } of wanted) {
+  const text = readFileSync(join(BUILT, 'src', file), 'utf8')
+  for (const [from] of edits) {
+    const times = text.split(from).length - 1
+    if (times === 1) continue
+    broken++
+    console.log(`ANCHOR   ${id}: found ${times} times in ${file}`)
+  }
 }
 
 rmSync(COPY, { recursive: true, force: true })
@@ -78,11 +81,11 @@ if (already.size > 0) console.log(`failing without any fault, left out of the ju
 
 let killed = 0
 const survivors = []
-for (const { id, file, from, to, tests } of wanted) {
+for (const { id, file, edits, tests } of wanted) {
   const path = join(COPY, 'src', file)
   const text = readFileSync(path, 'utf8')
-  if (text.split(from).length !== 2) continue
-  writeFileSync(path, text.replace(from, () => to))
+  if (edits.some(([from]) => text.split(from).length !== 2)) continue
+  writeFileSync(path, edits.reduce((changed, [from, to]) => changed.replace(from, () => to), text))
   const start = performance.now()
   let noticed = null
   for (const pattern of process.env.MUTANTS_QUICK === '1' ? [tests] : [tests, ALL]) {

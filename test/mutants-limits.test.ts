@@ -28,6 +28,15 @@ onEveryTransport('mutants/limits', (h, test) => {
     assert.is((await client.untilEnd()).length, 0)
   })
 
+  test('content that nobody reads, announced larger than maxDrain: the answer says that the connection closes', async () => {
+    await h.serve(answering('ok'), LIMITS)
+    for (const [size, connection] of [[1000, ''], [1001, 'close']] as const) {
+      const client = await h.connect()
+      await client.send(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\n\r\n`)
+      assert.is((await client.response()).header('connection'), connection)
+    }
+  })
+
   test('lingering: what is discarded counts over all reads', async () => {
     const { server } = await h.serve(answering('ok'), LIMITS)
     const client = await h.connect()

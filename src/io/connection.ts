@@ -4,18 +4,16 @@ import { Buffer } from 'node:buffer'
 import type { Duplex } from 'node:stream'
 import { PeerErrorCode, peerErrorInfo } from '../parser/errors.ts'
 import { Framing, type RequestHead } from '../parser/request-head.ts'
-import { POOLED_SIZE } from './buffer-pool.ts'
 import { ContentReader } from './content-reader.ts'
 import type { ContentSource } from './content.ts'
 import { Cycle } from './cycle.ts'
 import { TICK, type Timed } from './deadlines.ts'
 import type { Engine } from './engine.ts'
 import { HeadReader, requestLine } from './head-reader.ts'
-import { Progress } from './progress.ts'
-import { Refusal, type Ended } from './refusal.ts'
+import { Outgoing } from './outgoing.ts'
+import { Refusal } from './refusal.ts'
 import { encodeResponseHead, renderRefusal } from './response-head.ts'
 import type { Transport, TransportOwner } from './transport.ts'
-import { WriteBuffer } from './write-buffer.ts'
 
 // States, as in design §3.
 const NEW = 0
@@ -44,7 +42,7 @@ const TRACE_TEXT = ['TRACE is not supported\r\n']
 export class Connection implements TransportOwner, Timed, ContentSource {
   readonly engine: Engine
   readonly transport: Transport
-  readonly out: WriteBuffer = new WriteBuffer()
+  readonly out: Outgoing
   /** Told when the connection is over (custom pools). */
   whenClosed: (() => void) | null = null
   previousTimed: Timed | null = null
@@ -84,15 +82,6 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   private turnPieces = 0
   private pendingHooks = 0
   private mayCutAtDrain = false
-  /** Cycles that ended but whose last bytes are not in the kernel. */
-  private firstEnded: Ended | null = null
-  private lastEnded: Ended | null = null
-  /** How many they are, and what they keep in memory: heads, and content that nobody read. */
-  private endedCount = 0
-  private endedBytes = 0
-  /** Bytes given to the transport so far. */
-  private flushed = 0
-  private sending: Progress | null = null
   /** After a takeover: the connection as its new owner has it. */
   private duplex: Duplex | null = null
   /** The cycle that took it over, until its application returns or the connection closes. */
@@ -101,6 +90,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   constructor(engine: Engine, transport: Transport) {
     this.engine = engine
     this.transport = transport
+    this.out = new Outgoing(engine, transport)
   }
 
   start(): void {
@@ -172,7 +162,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   /** More is welcome on the wire: a waiting application first, then input that waited. */
   private goOn(): void {
-    if (this.writableWanted && this.out.bytes + this.transport.pendingBytes < this.engine.limits.writeHighWater) {
+    if (this.writableWanted && this.out.waiting < this.engine.limits.writeHighWater) {
       this.writableWanted = false
       this.cycle?.owner?.onWritable()
     }
@@ -355,11 +345,10 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       return false
     }
     const { writeHighWater, readBuffer } = this.engine.limits
-    // Small answers that nobody takes: what their requests keep counts, not only the answers' bytes.
-    const crowded = this.endedCount >= TURN_CYCLES || this.endedBytes >= readBuffer
-    if (!crowded && this.out.bytes + this.transport.pendingBytes < writeHighWater) return true
+    const crowded = this.out.crowded(TURN_CYCLES, readBuffer)
+    if (!crowded && this.out.waiting < writeHighWater) return true
     this.flush()
-    return this.transport.pendingBytes === 0 || (!crowded && this.out.bytes + this.transport.pendingBytes < writeHighWater)
+    return this.transport.pendingBytes === 0 || (!crowded && this.out.waiting < writeHighWater)
   }
 
   private yieldTurn(): void {
@@ -407,7 +396,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   /** See that what is in `out` leaves: now if nothing more can come in this turn, else after its microtasks. */
   private settle(): void {
     if (this.out.bytes === 0 && this.state !== LINGERING) {
-      if (this.firstEnded !== null && this.transport.pendingBytes === 0) this.afterFlush()
+      if (this.out.hasEnded && this.transport.pendingBytes === 0) this.afterFlush()
       this.adjustReading()
       return
     }
@@ -419,32 +408,24 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     this.adjustReading()
   }
 
-  /** Give what there is to the transport. Little, while the kernel takes nothing, waits for more: else every turn would leave a pooled buffer
-   *  there that is nearly empty. */
+  /** Give what there is to the transport, unless it is worth waiting for more. */
   flush(): void {
     this.flushScheduled = false
-    if (this.out.bytes < POOLED_SIZE && this.transport.pendingBytes > 0 && this.state < LINGERING) return
-    this.flushNow()
+    if (!this.out.small || this.state === LINGERING) this.flushNow()
   }
 
   flushNow(): void {
     if (this.state === CLOSED || this.state === TAKEN_OVER) return
-    const bytes = this.out.bytes
-    if (bytes > 0) {
-      this.turnBytes += bytes
-      this.flushed += bytes
-      this.engine.counters.bytesWritten += bytes
-      if (!this.out.flush(this.transport)) {
-        this.cut('a piece of the answer changed its length before it left')
-        return
-      }
+    this.turnBytes += this.out.bytes
+    if (!this.out.send()) {
+      this.cut('a piece of the answer changed its length before it left')
+      return
     }
     if (this.state === LINGERING && !this.finSent) {
       this.finSent = true
       this.transport.endWriting()
     }
     if (this.transport.pendingBytes === 0) this.afterFlush()
-    else this.sending ??= new Progress(this.flushed - bytes)
   }
 
   /** Everything is in the kernel. */
@@ -453,27 +434,15 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       if (this.peerEnded || this.lingered > this.engine.limits.maxDrain) this.destroy()
       else if (this.deadline === Infinity) this.deadline = this.engine.deadlines.in(this.engine.timeouts.linger)
     }
-    this.endCycles(true)
-  }
-
-  private endCycles(completed: boolean): void {
-    this.endedCount = this.endedBytes = 0
-    while (this.firstEnded !== null) {
-      const ended = this.firstEnded
-      this.firstEnded = ended.nextEnded
-      if (this.firstEnded === null) this.lastEnded = null
-      ended.nextEnded = null
-      ended.completed = completed && ended.reason === ''
-      ended.tell(this.engine.handler)
-    }
+    this.out.tell()
   }
 
   /** For the application's iteration: false when it should stop until `onWritable`. */
   writable(): boolean {
     const high = this.engine.limits.writeHighWater
     if (this.state !== RESPONDING) return true
-    if (this.out.bytes + this.transport.pendingBytes >= high) this.flush()
-    if (this.transport.pendingBytes > 0 && this.out.bytes + this.transport.pendingBytes >= high) {
+    if (this.out.waiting >= high) this.flush()
+    if (this.transport.pendingBytes > 0 && this.out.waiting >= high) {
       this.writableWanted = true
       return false
     }
@@ -537,7 +506,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     this.cycle = null
     this.incoming?.content.fail(-1)
     this.incoming = null
-    this.addEnded(cycle)
+    this.out.add(cycle)
     if (!keep) {
       this.linger()
       return
@@ -545,14 +514,6 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     this.state = IDLE
     this.deadline = this.engine.deadlines.in(this.engine.keepalive)
     if (!this.interpreting && this.stash === null) this.enterIdle()
-  }
-
-  private addEnded(ended: Ended): void {
-    if (this.lastEnded === null) this.firstEnded = ended
-    else this.lastEnded.nextEnded = ended
-    this.lastEnded = ended
-    this.endedCount++
-    this.endedBytes += ended.size
   }
 
   // ── Errors and ends ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -583,7 +544,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     this.engine.counters.error(name)
     this.engine.handler.onPeerError(event)
     if (cycle === null) {
-      this.addEnded(new Refusal(event, peer, text.length, this.out.bytes - before))
+      this.out.add(new Refusal(event, peer, text.length, this.out.bytes - before))
       this.linger()
       return
     }
@@ -617,7 +578,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   }
 
   private destroyWhenFlushed(): void {
-    if (this.out.bytes === 0 && this.finSent && this.transport.pendingBytes === 0) this.destroy()
+    if (this.finSent && this.out.waiting === 0) this.destroy()
   }
 
   private destroy(): void {
@@ -636,11 +597,9 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   private closed(reason: string): void {
     if (this.state === CLOSED) return
-    const complete = this.out.bytes === 0 && this.transport.pendingBytes === 0
     this.state = CLOSED
     this.stash = null
     this.dropHead()
-    this.out.clear()
     const cycle = this.cycle
     if (cycle !== null) {
       this.cycle = null
@@ -652,10 +611,9 @@ export class Connection implements TransportOwner, Timed, ContentSource {
         cycle.reason ||= reason
         cycle.owner?.onAborted(reason)
       }
-      this.addEnded(cycle)
+      this.out.add(cycle)
     }
-    if (!complete) for (let ended = this.firstEnded; ended !== null; ended = ended.nextEnded) if (ended.reason === '') ended.reason = reason
-    this.endCycles(complete)
+    this.out.close(reason)
     if (this.taken !== null) this.applicationReturned(this.taken)
     this.engine.closed(this)
     this.whenClosed?.()
@@ -667,7 +625,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   }
 
   private destroyOrLinger(): void {
-    if (this.out.bytes === 0 && this.transport.pendingBytes === 0 && !this.transport.secure) this.destroy()
+    if (this.out.waiting === 0 && !this.transport.secure) this.destroy()
     else this.linger()
   }
 
@@ -710,7 +668,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     this.incoming = null
     cycle.ended = true
     this.engine.deadlines.remove(this)
-    if (this.transport.pendingBytes === 0) this.endCycles(true)
+    if (this.transport.pendingBytes === 0) this.out.tell()
     const duplex = this.transport.detach(leftover)
     this.duplex = duplex
     this.taken = cycle
@@ -742,9 +700,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   // ── Deadlines ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   onTick(now: number): void {
-    // Forgotten only when a tick finds nothing pending: the rate of a long answer is its average over all its refills.
-    if (this.transport.pendingBytes === 0) this.sending = null
-    if (this.sendingTooSlow()) {
+    if (this.out.tooSlow()) {
       this.engine.expired('send', this)
       this.cut('the peer takes the answer too slowly')
     } else if (this.state === RESPONDING) {
@@ -799,10 +755,5 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     // Not the peer's fault: it waits for a 100, or we do not read.
     if (this.paused || (cycle.head.expectContinue && !cycle.continued && !cycle.ended)) return false
     return incoming.tooSlow(this.engine.timeouts)
-  }
-
-  private sendingTooSlow(): boolean {
-    const { send, minSendRate, rateGrace } = this.engine.timeouts
-    return this.sending !== null && this.sending.tooSlow(this.flushed - this.transport.untakenBytes(), send, minSendRate, rateGrace)
   }
 }

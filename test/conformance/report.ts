@@ -142,6 +142,8 @@ export function render(rows: Row[]): string {
     '',
     'The same inputs through nginx and HAProxy as fronts, with Wirelet as the origin over kept-alive connections, and to `node:http` directly (`npm run test:fronts`).',
     'A connection is *desynchronised* when the origin saw a request, or content, that the front did not send as such.',
+    'What a front sent and the application did not see, Wirelet refused (last column; it closes that upstream connection), or it was TRACE, which never reaches an',
+    'application. In the row of `node:http` the requests that it answered stand in the place of those forwarded.',
     '',
     ...fronts(),
     '',
