@@ -78,8 +78,10 @@ export const faults = [
   fault('hooks: never goes on', 'io/connection.js', 'this.pendingHooks-- >= MAX_PENDING_HOOKS', 'this.pendingHooks-- > MAX_PENDING_HOOKS', 'server/hooks|parity/hooks'),
   fault('D18 no close on the last answer of a drain', 'io/connection.js', 'engine.draining ? !this.anotherHead() : this.peerEnded', 'this.peerEnded', 'server/drain|io/state-table'),
   fault('reading is not paused', 'io/connection.js', 'if (pause)\n            this.transport.pauseReading();', 'if (pause)\n            ;', 'io/backpressure|io/uploads|conformance/programmed'),
-  fault('writing is not paused', 'io/connection.js', 'this.transport.pendingBytes >= high) {\n            this.writableWanted = true;', 'false) {\n            this.writableWanted = true;', 'io/backpressure|io/large-answers'),
-  fault('an ended cycle is told twice', 'io/connection.js', 'this.firstEnded = ended.nextEnded;\n            if', 'if (ended.nextEnded) this.firstEnded = ended.nextEnded; else { ended.tell(this.engine.handler); this.firstEnded = null; }\n            if', 'io/connection|server/hooks|server/access-log'),
+  fault('writing is not paused', 'io/connection.js', 'if (this.transport.pendingBytes > 0 && this.out.waiting >= high) {', 'if (false) {', 'io/backpressure|io/large-answers'),
+  fault('an ended cycle is told twice', 'io/outgoing.js', 'ended.tell(this.engine.handler);', 'ended.tell(this.engine.handler);\n            ended.tell(this.engine.handler);', 'io/connection|server/hooks|server/access-log'),
+  fault('a lost answer counts as complete', 'io/outgoing.js', 'ended.reason ||= reason;', ';', 'io/faults|server/hooks'),
+  fault('what unread answers keep has no bound', 'io/outgoing.js', 'return this.endedCount >= count || this.endedBytes >= bytes;', 'return false;', 'mutants-|io/backpressure|io/pipelining|io/connection'),
 
   // Memory.
   fault('a pooled buffer is given back while the kernel reads it (handle)', 'io/handle-transport.js', 'this.pendingBytes += bytes.length;\n            return;', 'this.pendingBytes += bytes.length;\n            if (memory !== null) giveBackBuffer(memory);\n            return;', 'io/backpressure|io/canary|io/handle-transport|io/transport'),
@@ -144,7 +146,7 @@ export const faults = [
   fault('underscore names count', 'server/environ.js', "else if (octet === 0x5f)\n            return false;", '', 'server/environ|conformance/programmed'),
   fault('underscore names count when laid out', 'server/environ.js', "if (name.includes('_'))\n                continue;", '', 'server/environ'),
   fault('D22 __proto__ as a key', 'server/environ.js', "if (key === '__proto__')", 'if (false)', 'server/environ|fuzz/replay'),
-  fault('%zz decoded', 'server/percent-decoding.js', 'i + 2 < path.length', 'i + 2 <= path.length', 'server/environ|parity/'),
+  fault('%zz decoded', 'server/percent-decoding.js', 'letter <= 0x66', 'letter <= 0x7a', 'server/environ|parity/'),
   fault('D21 log fields unescaped', 'server/access-log.js', "return UNSAFE.test(text) ? text.replace(UNSAFE_ALL, escapeCharacter) : text;", 'return text;', 'server/access-log|conformance/programmed'),
   fault('hooks run although one throws: the rest does not', 'server/hooks.js', "logError(`a post hook failed: ${describeError(error)}`);\n        return null;", 'throw error;', 'server/hooks'),
   fault('a hook without its deadline', 'server/hooks.js', 'is no longer waited for`);\n                resolve();', 'is no longer waited for`);', 'server/hooks')

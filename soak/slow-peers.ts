@@ -1,6 +1,6 @@
 // What slow peers cost the good ones: CPU per good request beside a thousand of each kind against that of the quiet server, the worst latency of a
 // good request, and the time after which each slow peer was ended. Real time and the default deadlines: a run takes two minutes and a half.
-//   node build/soak/slow-peers.js [--each 1000] [--transport stream|handle|both]
+//   node build/soak/slow-peers.js [--each 1000] [--transport stream|handle|both] [--kinds heads,silent] [--seconds 85]
 // The readers that take a byte a second fill the kernel's buffers, megabytes each: `unshare -n` and a small net.ipv4.tcp_wmem and tcp_rmem keep that down.
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -227,7 +227,15 @@ if (given?.startsWith('{') === true) {
   if (role.role === 'good') goodClients(role)
   else slowPeers(role)
 } else {
-  const { values } = parseArgs({ options: { each: { type: 'string', default: '1000' }, transport: { type: 'string', default: 'both' }, kinds: { type: 'string', default: KINDS.join() }, seconds: { type: 'string', default: String(SLOW_SECONDS) } } })
+  const { values } = parseArgs({
+    options: {
+      each: { type: 'string', default: '1000' },
+      transport: { type: 'string', default: 'both' },
+      kinds: { type: 'string', default: KINDS.join() },
+      seconds: { type: 'string', default: String(SLOW_SECONDS) }
+    }
+  })
+  const kinds = values.kinds.split(',') as Kind[]
   const transports = values.transport === 'both' ? (['stream', 'handle'] as const) : [values.transport as 'stream' | 'handle']
-  for (const transport of transports) if (!(await measure(transport, Number(values.each), values.kinds.split(',') as Kind[], Number(values.seconds)))) process.exitCode = 1
+  for (const transport of transports) if (!(await measure(transport, Number(values.each), kinds, Number(values.seconds)))) process.exitCode = 1
 }

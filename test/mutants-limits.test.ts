@@ -1,5 +1,6 @@
 // Bounds that no other test meets at their very octet; each of these survived as a planted fault (mutants/faults.mjs) before.
 import * as assert from 'uvu/assert'
+import { FakeClock } from './support/fake-clock.ts'
 import { answering, get, onEveryTransport, turns, until } from './support/harness.ts'
 
 onEveryTransport('mutants/limits', (h, test) => {
@@ -38,7 +39,8 @@ onEveryTransport('mutants/limits', (h, test) => {
   })
 
   test('lingering: what is discarded counts over all reads', async () => {
-    const { server } = await h.serve(answering('ok'), LIMITS)
+    // On a clock that stands still: the linger deadline would close it too.
+    const { server } = await h.serve(answering('ok'), { ...LIMITS, clock: new FakeClock() })
     const client = await h.connect()
     await client.send('BAD\r\n\r\n')
     await client.response()
