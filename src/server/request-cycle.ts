@@ -21,6 +21,9 @@ import { nextRequestId } from './request-id.ts'
 /** Up to this size an array of pieces is answered at once; beyond it, piece by piece under back-pressure. */
 const AT_ONCE = 65536
 
+/** From Node 24 on, entering a resource brings back the context of its construction, and what the application set with `enterWith` is gone. */
+const CONTEXT_IS_CONSTRUCTED = Number.parseInt(process.versions.node, 10) >= 24
+
 /** wsgi.errors: not the stream itself, which cannot be shown as JSON. */
 const ERRORS = { write: (text: string): boolean => process.stderr.write(text) }
 
@@ -42,6 +45,8 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   readonly cycle: Cycle
   readonly head: RequestHead
   readonly server: CycleServer
+  /** Where everything of this request runs after the application's call. */
+  scope: AsyncResource = this
   private readonly lazy: LazyEnviron
   private started = false
   private pieces: Pieces | null = null
@@ -75,7 +80,10 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
 
   private call(): void {
     try {
-      this.answerWith(this.server.application(this.lazy.environ, (status, headers, excInfo) => this.start(status, headers, excInfo)))
+      const result = this.server.application(this.lazy.environ, (status, headers, excInfo) => this.start(status, headers, excInfo))
+      // The context as the application left it, for whatever of this request is still to run. An array without hooks has nothing.
+      if (CONTEXT_IS_CONSTRUCTED && !(Array.isArray(result) && this.hooks === null && !this.lazy.written)) this.scope = new AsyncResource('WIRELET_CYCLE')
+      this.answerWith(result)
     } catch (error) {
       this.fail(error)
     }
@@ -289,7 +297,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   // ── The io cycle's owner ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   onWritable(): void {
-    this.runInAsyncScope(this.resume, this)
+    this.scope.runInAsyncScope(this.resume, this)
   }
 
   private resume(): void {
@@ -306,7 +314,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
 
   onAborted(reason: string): void {
     this.aborted = reason
-    this.runInAsyncScope(this.abort, this)
+    this.scope.runInAsyncScope(this.abort, this)
   }
 
   private abort(): void {

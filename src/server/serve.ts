@@ -330,7 +330,7 @@ export class Server {
       }
       const hooks = request.takeHooks()
       if (hooks.length > 0) {
-        const pending = request.runInAsyncScope(runHooks, undefined, hooks, request.environ, this.settings.clock, this.settings.timeouts.hook, (message: string) =>
+        const pending = request.scope.runInAsyncScope(runHooks, undefined, hooks, request.environ, this.settings.clock, this.settings.timeouts.hook, (message: string) =>
           this.logError(message)
         )
         if (pending !== null) {
