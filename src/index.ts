@@ -1,6 +1,7 @@
 // The public surface: one explicit export list. Everything else is private by its place.
-export { serve, Server, type CloseOptions, type ServerState, type ServerStats } from './server/serve.ts'
-export { listen, wrapTls, Listener, type ListenOptions, type TlsListenOptions } from './io/listener.ts'
+export { listen, serve, wrapTls } from './entry.ts'
+export type { Server, CloseOptions, ServerState, ServerStats } from './server/serve.ts'
+export type { Listener, ListenOptions, TlsListenOptions } from './io/listener.ts'
 export { formatDateTime } from './server/date-time.ts'
 export {
   ALREADY_HANDLED,
@@ -17,7 +18,7 @@ export {
   type TlsInfo,
   type Write
 } from './server/application.ts'
-export { Input } from './server/input.ts'
+export type { Input } from './server/input.ts'
 export { Pool } from './server/pool.ts'
 export { WireletError, RequestAborted, ChunkReadError, BodyTooLarge, HeadersSent, InvalidHeader, UsageError } from './io/errors.ts'
 export type { ConnectionMessage, PeerErrorMessage, RequestMessage } from './server/diagnostics.ts'

@@ -1,7 +1,7 @@
 // A user's program under the strictest settings. test/package.test.ts compiles it against the installed package; it is never run.
 import {
-  ALREADY_HANDLED, BodyTooLarge, ChunkReadError, HeadersSent, Input, InvalidHeader, Listener, RequestAborted, Server, UsageError, WireletError,
-  formatDateTime, listen, serve, wrapTls,
+  ALREADY_HANDLED, BodyTooLarge, ChunkReadError, HeadersSent, InvalidHeader, RequestAborted, UsageError, WireletError,
+  formatDateTime, listen, serve, wrapTls, type Input, type Listener, type Server,
   type Address, type Application, type Body, type CloseOptions, type ConnectionPool, type Environ, type Headers, type HeaderValue, type Limits,
   type ListenOptions, type Log, type Outcome, type PeerErrorEvent, type Piece, type PostHook, type ServeOptions, type ServerState, type StartResponse,
   type Status, type Timeouts, type TlsInfo, type TlsListenOptions, type TransportChoice, type Write
