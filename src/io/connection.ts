@@ -273,10 +273,6 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     this.cycle = cycle
     let pos = start
     if (head.framing !== Framing.NONE && (head.framing === Framing.CHUNKED || head.contentLength > 0)) {
-      if (head.contentLength > engine.limits.maxBodySize) {
-        this.refuse(PeerErrorCode.BODY_TOO_LARGE, -1)
-        return end
-      }
       this.incoming = new ContentReader(head, this, engine.limits)
       cycle.content = this.incoming.content
       // What came with the head is decoded first: an error in it never reaches the application.

@@ -1,7 +1,7 @@
-// The content of the current request on its way in: framing by length or chunks, size limit, drain limit, progress. One per request that has content.
+// The content of the current request on its way in: framing by length or chunks, drain limit, progress. One per request that has content.
+// `maxBodySize` is the parser's to enforce.
 import type { Buffer } from 'node:buffer'
 import { ChunkedDecoder } from '../parser/chunked-decoder.ts'
-import { PeerErrorCode } from '../parser/errors.ts'
 import type { Limits, Timeouts } from '../parser/limits.ts'
 import { Framing, type RequestHead } from '../parser/request-head.ts'
 import { Content, type ContentSource } from './content.ts'
@@ -12,7 +12,6 @@ export class ContentReader {
   /** The last octet of the message was read. */
   done = false
   private readonly decoder: ChunkedDecoder | null
-  private readonly maxBodySize: number
   /** Octets still to come of a length-delimited content. */
   private left: number
   private readonly progress: Progress = new Progress(0)
@@ -24,7 +23,6 @@ export class ContentReader {
     this.content = new Content(source, chunked ? -1 : head.contentLength)
     this.decoder = chunked ? new ChunkedDecoder(limits) : null
     this.left = head.contentLength
-    this.maxBodySize = limits.maxBodySize
   }
 
   /** Position after the last octet that belongs to this message, or minus a PeerErrorCode. The content's waiter is told afterwards, by the connection. */
@@ -40,7 +38,6 @@ export class ContentReader {
     }
     const stop = decoder.decode(bytes, start, end, content)
     if (stop < 0) return stop
-    if (content.received > this.maxBodySize) return -PeerErrorCode.BODY_TOO_LARGE
     if (decoder.done) {
       this.done = true
       content.trailers = decoder.trailers

@@ -159,11 +159,7 @@ export class Cycle implements Ended {
     if (this.ended) return
     const out = this.connection.out
     const before = out.bytes
-    if (!this.headSent) {
-      const text = this.headText(this.knownSize)
-      out.text(text, text.length)
-    }
-    if (this.heldBytes > 0) this.writeHeld()
+    this.writeSoFar()
     this.wireBytes += out.bytes - before
     this.connection.wrote()
   }
@@ -188,11 +184,7 @@ export class Cycle implements Ended {
     if (this.ended) return
     const out = this.connection.out
     const before = out.bytes
-    if (!this.headSent) {
-      const text = this.headText(this.knownSize)
-      out.text(text, text.length)
-    }
-    if (this.heldBytes > 0) this.writeHeld()
+    this.writeSoFar()
     if (this.mode === CHUNKED) {
       const last = this.head.acceptsTrailers && trailers !== '' ? `0\r\n${trailers}\r\n` : '0\r\n\r\n'
       out.text(last, last.length)
@@ -303,6 +295,15 @@ export class Cycle implements Ended {
     this.heldText = ''
     this.heldTextBytes = 0
     this.heldEndsHigh = false
+  }
+
+  /** The head if it has not left, and everything held. */
+  private writeSoFar(): void {
+    if (!this.headSent) {
+      const text = this.headText(this.knownSize)
+      this.connection.out.text(text, text.length)
+    }
+    if (this.heldBytes > 0) this.writeHeld()
   }
 
   /** Everything held, as one chunk. The head has been written. */
