@@ -99,7 +99,7 @@ export const faults = [
   fault('D9 two ends of chunked content', 'io/cycle.js', ": '0\\r\\n\\r\\n';", ": '0\\r\\n\\r\\n0\\r\\n\\r\\n';", 'conformance/programmed'),
   fault('D9 an empty chunk', 'io/cycle.js', 'if (size === 0)\n            return;\n        const lead', 'const lead', 'conformance/programmed|server/body|server/write|server/iterables', [
     ['this.heldBytes >= this.minimumChunkSize && this.heldBytes > 0', 'this.heldBytes >= this.minimumChunkSize'],
-    ['if (this.heldBytes > 0)\n            this.writeHeld();\n        this.wireBytes += out.bytes - before;\n        this.connection.wrote();', 'this.writeHeld();\n        this.wireBytes += out.bytes - before;\n        this.connection.wrote();']
+    ['if (this.heldBytes > 0)\n            this.writeHeld();\n    }', 'this.writeHeld();\n    }']
   ]),
   fault('D1 content to HEAD', 'io/cycle.js', "if (this.head.method === 'HEAD')\n            this.mode = NOTHING;", '', 'conformance/programmed|conformance/wire'),
   fault('D1 content with 204', 'io/response-head.js', 'this.status === 204 || this.status === 304', 'this.status === 304', 'conformance/programmed|io/response-head'),
