@@ -4,6 +4,7 @@ import { Buffer } from 'node:buffer'
 import type { Duplex } from 'node:stream'
 import { PeerErrorCode, peerErrorInfo } from '../parser/errors.ts'
 import { Framing, type RequestHead } from '../parser/request-head.ts'
+import { leftScope } from './async-stack.ts'
 import { ContentReader } from './content-reader.ts'
 import type { ContentSource } from './content.ts'
 import { Cycle } from './cycle.ts'
@@ -111,6 +112,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     this.inRead = true
     // Whatever context this callback has: a handle's is none, a stream's that of whoever pushed.
     this.engine.root.runInAsyncScope(this.interpret, this, bytes, start, end)
+    leftScope()
     this.settle()
     this.inRead = false
   }
@@ -396,7 +398,8 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       this.adjustReading()
       return
     }
-    if (this.inRead && this.state !== RESPONDING) this.flush()
+    // Nothing more can come from a request that has ended with nothing read behind it.
+    if (this.state !== RESPONDING && (this.inRead || this.stash === null)) this.flush()
     else if (!this.flushScheduled) {
       this.flushScheduled = true
       this.engine.scheduleFlush(this, this.inRead)

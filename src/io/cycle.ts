@@ -7,7 +7,7 @@ import type { Content } from './content.ts'
 import { HeadersSent, InvalidHeader } from './errors.ts'
 import type { CycleHandler } from './engine.ts'
 import type { Ended } from './refusal.ts'
-import { encodeResponseHead, type ResponseHead } from './response-head.ts'
+import { contentLengthLine, encodeResponseHead, type ResponseHead } from './response-head.ts'
 
 // How the answer's content ends.
 const NOTHING = 0
@@ -203,7 +203,7 @@ export class Cycle implements Ended {
   inform(head: ResponseHead): void {
     if (this.ended || this.headSent || this.head.versionMinor === 0 || !this.connection.engine.speaks11) return
     const out = this.connection.out
-    const text = `HTTP/1.1${head.statusLine}${head.fields}\r\n`
+    const text = `${head.statusLine}${head.fields}\r\n`
     out.text(text, text.length)
     this.wireBytes += text.length
     this.connection.wrote()
@@ -241,7 +241,7 @@ export class Cycle implements Ended {
     const engine = connection.engine
     const head = this.responseHead!
     this.headSent = true
-    let text = engine.version + head.statusLine + head.fields
+    let text = (engine.speaks11 ? head.statusLine : engine.version + head.statusLine.slice(8)) + head.fields
     // RFC 9112 §6.3, the sender's side.
     if (head.bodiless) {
       if (head.status === 205) text += 'Content-Length: 0\r\n'
@@ -251,7 +251,7 @@ export class Cycle implements Ended {
     } else if (size >= 0) {
       this.mode = LENGTH
       this.remaining = size
-      text += `Content-Length: ${size}\r\n`
+      text += contentLengthLine(size)
     } else if (this.head.method !== 'HEAD') {
       this.mode = this.head.versionMinor === 1 && engine.speaks11 ? CHUNKED : UNTIL_CLOSE
     }

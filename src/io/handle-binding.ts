@@ -1,7 +1,7 @@
-// The only file that touches Node's internal stream interface: getting its pieces silently, testing them before use, and the four calls that HandleTransport
-// makes. Facts and their measurements: handles.md; a wrong call here is a SIGABRT, not an exception. Knows no connection.
+// The only file that touches Node's internal stream interface: testing its pieces before use, and the five calls that HandleTransport makes. Facts and their measurements: handles.md; a wrong call here is a SIGABRT, not an exception. Knows no connection.
 import { Buffer } from 'node:buffer'
 import { getSystemErrorName, types } from 'node:util'
+import { internalBinding } from './internal-binding.ts'
 import { SLAB_SIZE, slab } from './read-slab.ts'
 
 /** A libuv TCP or pipe handle as net.Socket wraps it. */
@@ -12,6 +12,7 @@ export interface StreamHandle {
   readStop(): number
   writeBuffer(request: WriteRequest, bytes: Uint8Array): number
   writev(request: WriteRequest, bytes: Uint8Array[], allBuffers: true): number
+  writeLatin1String(request: WriteRequest, text: string): number
   shutdown(request: ShutdownRequest): number
   close(closed?: () => void): void
   ref(): void
@@ -43,12 +44,14 @@ export interface HandleWriter {
   abandon(error: unknown): void
 }
 
+type Held = Uint8Array | Uint8Array[] | string | null
+
 /** Once it went asynchronous it belongs to that write for ever (a second use aborts), and what hangs on it keeps the memory alive. */
 export interface WriteRequest {
   oncomplete: (this: WriteRequest, status: number) => void
   writer: HandleWriter | null
   /** The view or views that libuv reads from. */
-  held: Uint8Array | Uint8Array[] | null
+  held: Held
   size: number
   /** The pooled memory below them. */
   memory: Buffer | null | (Buffer | null)[]
@@ -95,12 +98,13 @@ let kAsync = 0
 /** The request that every write is tried with: one that completed at once has left it untouched. */
 let spare: WriteRequest
 
-/** Which first uses have been seen to work: bit 0 reading, 1 writeBuffer, 2 writev, for TCP; the same for pipes three bits up. */
+/** Which first uses have been seen to work: bit 0 reading, 1 writeBuffer, 2 writev, 3 writeLatin1String, for TCP; the same for pipes four bits up. */
 let proven = 0
 const READ = 1
 const WRITE = 2
 const WRITEV = 4
-const PIPE_SHIFT = 3
+const TEXT = 8
+const PIPE_SHIFT = 4
 const faultListeners: Set<() => void> = new Set()
 let faulty = false
 
@@ -148,7 +152,7 @@ export function startReading(handle: StreamHandle, reader: HandleReader): number
 export function writeBytes(handle: StreamHandle, bytes: Uint8Array, memory: Buffer | null, writer: HandleWriter): number {
   if (!types.isUint8Array(bytes)) throw new TypeError('bytes must be a Uint8Array')
   const request = spare
-  const status = isProven(handle, WRITE) ? handle.writeBuffer(request, bytes) : provenWrite(handle, request, bytes, bytes.length)
+  const status = isProven(handle, WRITE) ? handle.writeBuffer(request, bytes) : provenWrite(handle, request, WRITE, bytes, bytes.length)
   if (status !== 0) return status ?? UV_EBADF
   if (state[kAsync] === 0) return WRITTEN
   hold(request, writer, bytes, bytes.length, memory)
@@ -159,10 +163,21 @@ export function writeBytes(handle: StreamHandle, bytes: Uint8Array, memory: Buff
 export function writeViews(handle: StreamHandle, views: Uint8Array[], length: number, memory: (Buffer | null)[], writer: HandleWriter): number {
   if (views.length === 0 || !views.every(types.isUint8Array)) throw new TypeError('views must be Uint8Arrays')
   const request = spare
-  const status = isProven(handle, WRITEV) ? handle.writev(request, views, true) : provenWrite(handle, request, views, length)
+  const status = isProven(handle, WRITEV) ? handle.writev(request, views, true) : provenWrite(handle, request, WRITEV, views, length)
   if (status !== 0) return status ?? UV_EBADF
   if (state[kAsync] === 0) return WRITTEN
   hold(request, writer, views.slice(), length, memory.slice())
+  return PENDING
+}
+
+/** The same for text, of whose characters the low octet leaves. Node copies what does not leave at once. */
+export function writeText(handle: StreamHandle, text: string, writer: HandleWriter): number {
+  if (typeof text !== 'string') throw new TypeError('text must be a string')
+  const request = spare
+  const status = isProven(handle, TEXT) ? handle.writeLatin1String(request, text) : provenWrite(handle, request, TEXT, text, text.length)
+  if (status !== 0) return status ?? UV_EBADF
+  if (state[kAsync] === 0) return WRITTEN
+  hold(request, writer, null, text.length, null)
   return PENDING
 }
 
@@ -183,7 +198,7 @@ function newRequest(from: Binding): WriteRequest {
   return request
 }
 
-function hold(request: WriteRequest, writer: HandleWriter, held: Uint8Array | Uint8Array[], size: number, memory: Buffer | null | (Buffer | null)[]): void {
+function hold(request: WriteRequest, writer: HandleWriter, held: Held, size: number, memory: Buffer | null | (Buffer | null)[]): void {
   spare = newRequest(binding!)
   request.writer = writer
   request.held = held
@@ -230,16 +245,18 @@ function provenRead(handle: StreamHandle, n: number): boolean {
 }
 
 /** The first write of either kind to either class: 0 and a count back, and a plain answer to whether it is still under way. */
-function provenWrite(handle: StreamHandle, request: WriteRequest, bytes: Uint8Array | Uint8Array[], length: number): number {
-  const several = Array.isArray(bytes)
+function provenWrite(handle: StreamHandle, request: WriteRequest, kind: number, bytes: NonNullable<Held>, length: number): number {
   const before = handle.bytesWritten
   state[kWritten] = state[kAsync] = -1
-  const status = several ? handle.writev(request, bytes, true) : handle.writeBuffer(request, bytes)
+  const status =
+    typeof bytes === 'string' ? handle.writeLatin1String(request, bytes)
+    : Array.isArray(bytes) ? handle.writev(request, bytes, true)
+    : handle.writeBuffer(request, bytes)
   // A peer that is gone proves nothing.
   if ((typeof status === 'number' && status < 0) || status === undefined) return status
   const isAsync = state[kAsync]
   if (status === 0 && state[kWritten] === length && (isAsync === 0 || isAsync === 1) && handle.bytesWritten === before + length) {
-    proven |= (several ? WRITEV : WRITE) << shiftOf(handle)
+    proven |= kind << shiftOf(handle)
     return 0
   }
   // It may be under way all the same: neither the request nor the memory is used again.
@@ -265,29 +282,11 @@ function fault(): void {
 }
 
 function loadBinding(): Binding | null {
-  const { versions, permission } = process as unknown as { versions: Record<string, string | undefined>; permission?: unknown }
-  if (versions['bun'] !== undefined || versions['deno'] !== undefined || permission !== undefined) return null
-  try {
-    const found = internalBinding('stream_wrap')
-    const { WriteWrap, ShutdownWrap, streamBaseState: state } = found
-    const pieces = { WriteWrap, ShutdownWrap, state, kRead: found['kReadBytesOrError'], kWritten: found['kBytesWritten'], kAsync: found['kLastWriteWasAsync'] }
-    return isBinding(pieces) ? pieces : null
-  } catch {
-    return null
-  }
-}
-
-/** With `noDeprecation` set for the call there is neither DEP0111 on stderr under --pending-deprecation nor death under --throw-deprecation. */
-function internalBinding(name: string): Record<string, unknown> {
-  const { binding: load } = process as unknown as { binding(name: string): Record<string, unknown> }
-  const before = Object.getOwnPropertyDescriptor(process, 'noDeprecation')
-  Object.defineProperty(process, 'noDeprecation', { value: true, writable: true, enumerable: true, configurable: true })
-  try {
-    return load.call(process, name)
-  } finally {
-    if (before === undefined) delete (process as { noDeprecation?: boolean }).noDeprecation
-    else Object.defineProperty(process, 'noDeprecation', before)
-  }
+  const found = internalBinding('stream_wrap')
+  if (found === null) return null
+  const { WriteWrap, ShutdownWrap, streamBaseState: state } = found
+  const pieces = { WriteWrap, ShutdownWrap, state, kRead: found['kReadBytesOrError'], kWritten: found['kBytesWritten'], kAsync: found['kLastWriteWasAsync'] }
+  return isBinding(pieces) ? pieces : null
 }
 
 function isBinding(pieces: Record<keyof Binding, unknown>): pieces is Record<keyof Binding, unknown> & Binding {
@@ -297,7 +296,7 @@ function isBinding(pieces: Record<keyof Binding, unknown>): pieces is Record<key
   return new Set(indices).size === 3 && indices.every(index => Number.isInteger(index) && (index as number) >= 0 && (index as number) < state.length)
 }
 
-const METHODS = ['useUserBuffer', 'readStart', 'readStop', 'writeBuffer', 'writev', 'shutdown', 'close', 'ref', 'unref'] as const
+const METHODS = ['useUserBuffer', 'readStart', 'readStop', 'writeBuffer', 'writev', 'writeLatin1String', 'shutdown', 'close', 'ref', 'unref'] as const
 const NUMBERS = ['writeQueueSize', 'bytesRead', 'bytesWritten'] as const
 
 /** An accepted handle looks as every line of Node so far has made it. */

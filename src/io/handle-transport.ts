@@ -17,6 +17,7 @@ import {
   shutDown,
   startReading,
   writeBytes,
+  writeText,
   writeViews
 } from './handle-binding.ts'
 import { HandleDuplex } from './handle-duplex.ts'
@@ -78,6 +79,13 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
     }
     if (memory !== null) giveBackBuffer(memory)
     if (status !== WRITTEN) this.lost(bytes.length, status)
+  }
+
+  writeText(text: string): void {
+    if (this.dead || this.ending) return
+    const status = writeText(this.handle, text, this)
+    if (status === PENDING) this.pendingBytes += text.length
+    else if (status !== WRITTEN) this.lost(text.length, status)
   }
 
   writeMany(bytes: Uint8Array[], memory: (Buffer | null)[]): void {

@@ -37,14 +37,22 @@ const NOT_IN_TRAILERS = new Set([
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 /** Names and statuses that applications pass are few; should an application make them up, the cache is emptied and not grown. */
 const CACHE_MAX = 512
+/** Longer values are not kept. */
+const REMEMBERED_MAX = 256
+/** Content-Length lines up to this size are kept: making one costs a number's conversion and two strings. */
+const LENGTHS_MAX = 4096
 
 class FieldName {
   /** The name as it leaves, with `: `. */
   readonly prefix: string
   readonly kind: number
+  /** The value that it had last, and the checked field line with it: most names have one value in nearly all answers. PLAIN names only. */
+  lastValue = ''
+  lastLine: string
   constructor(prefix: string, kind: number) {
     this.prefix = prefix
     this.kind = kind
+    this.lastLine = prefix + '\r\n'
   }
 }
 
@@ -54,7 +62,7 @@ const statuses = new Map<string | number, StatusLine>()
 
 class StatusLine {
   readonly status: number
-  /** ` 200 OK` and CRLF: the version goes before it. */
+  /** `HTTP/1.1 200 OK` and CRLF. */
   readonly text: string
   constructor(status: number, text: string) {
     this.status = status
@@ -64,7 +72,7 @@ class StatusLine {
 
 export class ResponseHead {
   readonly status: number
-  /** ` 200 OK\r\n`: the version goes before it. */
+  /** `HTTP/1.1 200 OK\r\n` */
   readonly statusLine: string
   /** The application's field lines, each with its CRLF, without Connection. */
   fields = ''
@@ -102,6 +110,13 @@ export function encodeResponseHead(status: string | number, headers: Headers | u
     eachPair(headers, (name, value) => addField(head, name, value, capitalize))
   }
   return head
+}
+
+const contentLengthLines: string[] = []
+
+export function contentLengthLine(size: number): string {
+  if (size >= LENGTHS_MAX) return `Content-Length: ${size}\r\n`
+  return (contentLengthLines[size] ??= `Content-Length: ${size}\r\n`)
 }
 
 /** Renders the answer to a peer error: no octet of the request is in it. Its content is `text`, left out for HEAD. */
@@ -144,9 +159,17 @@ function eachPair(headers: Headers, each: (name: string, value: HeaderValue) => 
 
 function addField(head: ResponseHead, name: string, value: HeaderValue, capitalize: boolean): void {
   const field = fieldName(name, capitalize)
-  const text = typeof value === 'string' && isFieldValue(value) ? value : fieldValue(name, value)
+  if (field.kind === PLAIN && value === field.lastValue) {
+    head.fields += field.lastLine
+    return
+  }
+  const text = fieldValue(name, value)
+  const line = field.prefix + text + '\r\n'
   switch (field.kind) {
     case PLAIN:
+      if (text.length > REMEMBERED_MAX) break
+      field.lastValue = text
+      field.lastLine = line
       break
     case CONTENT_LENGTH:
       if (head.contentLength >= 0) throw new InvalidHeader('Content-Length twice')
@@ -174,7 +197,7 @@ function addField(head: ResponseHead, name: string, value: HeaderValue, capitali
     default:
       throw new InvalidHeader(`${name} is the server's to send`)
   }
-  head.fields += field.prefix + text + '\r\n'
+  head.fields += line
 }
 
 function fieldName(name: string, capitalize: boolean): FieldName {
@@ -230,7 +253,7 @@ function parseStatus(status: string | number): StatusLine {
     reason = match[2] ?? statusText(code)
   }
   if (!Number.isInteger(code) || code < 100 || code > 599) throw new InvalidHeader(`invalid status: ${JSON.stringify(status)}`)
-  const line = new StatusLine(code, ` ${code} ${reason}\r\n`)
+  const line = new StatusLine(code, `HTTP/1.1 ${code} ${reason}\r\n`)
   if (statuses.size >= CACHE_MAX) statuses.clear()
   statuses.set(status, line)
   return line

@@ -107,6 +107,10 @@ export class StreamTransport implements Transport {
     if (this.batchWrites === 0 && this.rest === null) this.pump()
   }
 
+  writeText(text: string): void {
+    this.write(Buffer.from(text, 'latin1'), null)
+  }
+
   writeMany(bytes: Uint8Array[], memory: (Buffer | null)[]): void {
     if (this.inMemory) this.copyPooled(bytes, memory)
     for (let i = 0; i < bytes.length; i++) this.enqueue(bytes[i], memory[i])

@@ -36,6 +36,8 @@ export interface Transport {
   /** Send `bytes`. `memory` is the pooled buffer that they are a view of (given back when the kernel has them), or null when they are nobody's to reuse.
    *  A transport that failed, ended or closed swallows it and gives the memory back; the failure comes through `onClosed`. */
   write(bytes: Uint8Array, memory: Buffer | null): void
+  /** The same for text of which every character is one byte (latin-1), not empty. */
+  writeText(text: string): void
   /** The same for several, in one system call where the transport can. Views that share a pooled buffer come in order, and `memory` names it at the last of them or behind it. */
   writeMany(bytes: Uint8Array[], memory: (Buffer | null)[]): void
   /** Of `pendingBytes`, those that the kernel has not taken: for deadlines, polled once a tick. */

@@ -1,4 +1,5 @@
-// What one connection has produced and not yet given to its transport: pooled buffers for the small, references for the large.
+// What one connection has produced and not yet given to its transport: one string while it is nothing but short text, else pooled buffers for the
+// small and references for the large.
 // All that one turn produced leaves in one write. Knows nothing of HTTP.
 import { Buffer } from 'node:buffer'
 import { POOLED_SIZE, borrowBuffer, giveBackBuffer } from './buffer-pool.ts'
@@ -13,6 +14,8 @@ type RawWriter = Buffer & { latin1Write(text: string, offset: number, length: nu
 export class WriteBuffer {
   /** Bytes gathered and not yet written. */
   bytes = 0
+  /** All there is, while that is latin-1 text: one native call then writes it, where a pooled buffer takes one for each answer, a view and another. */
+  private latin1 = ''
   /** The pooled buffer being filled; its bytes before `from` are in `views` already. */
   private pooled: Buffer | null = null
   private from = 0
@@ -23,13 +26,18 @@ export class WriteBuffer {
   /** Text of `size` bytes on the wire. Where `size` is its length it is written as latin-1 (one byte a character), else as UTF-8. */
   text(text: string, size: number): void {
     if (size === 0) return
+    if (size === text.length && this.pooled === null && this.views === null && this.bytes + size <= COPY_MAX) {
+      this.latin1 += text
+      this.bytes += size
+      return
+    }
     if (size > COPY_MAX) {
       const bytes = Buffer.from(text, size === text.length ? 'latin1' : 'utf8')
       this.bytes += bytes.length
       this.refer(bytes)
       return
     }
-    const buffer = this.room(size) as RawWriter
+    const buffer = this.room(size)
     // What was written counts, not what was said: the rest of a pooled buffer is somebody else's.
     const written = size === text.length ? buffer.latin1Write(text, this.to, size) : buffer.utf8Write(text, this.to, size)
     this.bytes += written
@@ -53,6 +61,13 @@ export class WriteBuffer {
    *  transferred or resized), so that lengths already announced would lie; nothing was written. */
   flush(transport: Transport): boolean {
     if (this.bytes === 0) return true
+    if (this.latin1 !== '') {
+      const text = this.latin1
+      this.latin1 = ''
+      this.bytes = 0
+      transport.writeText(text)
+      return true
+    }
     if (this.views !== null && this.size() !== this.bytes) return false
     this.bytes = 0
     const buffer = this.pooled
@@ -78,6 +93,7 @@ export class WriteBuffer {
     if (this.pooled !== null) giveBackBuffer(this.pooled)
     this.pooled = this.views = null
     this.memories = []
+    this.latin1 = ''
     this.bytes = this.from = this.to = 0
   }
 
@@ -87,13 +103,21 @@ export class WriteBuffer {
     return size
   }
 
-  private room(size: number): Buffer {
+  private room(size: number): RawWriter {
+    if (this.latin1 !== '') this.pourText()
     if (this.pooled !== null) {
-      if (POOLED_SIZE - this.to >= size) return this.pooled
+      if (POOLED_SIZE - this.to >= size) return this.pooled as RawWriter
       this.retire(this.pooled)
     }
     this.from = this.to = 0
-    return (this.pooled = borrowBuffer())
+    return (this.pooled = borrowBuffer()) as RawWriter
+  }
+
+  /** Something else follows: the text becomes the beginning of a pooled buffer. */
+  private pourText(): void {
+    const text = this.latin1
+    this.latin1 = ''
+    this.to += this.room(text.length).latin1Write(text, 0, text.length)
   }
 
   /** No more goes into `buffer`: its memory is returned with the last view of it, or with what was referred to after that. */
@@ -103,6 +127,7 @@ export class WriteBuffer {
   }
 
   private refer(piece: Uint8Array): void {
+    if (this.latin1 !== '') this.pourText()
     if (this.pooled !== null && this.to > this.from) {
       this.push(this.pooled.subarray(this.from, this.to), null)
       this.from = this.to

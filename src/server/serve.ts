@@ -74,6 +74,7 @@ export class Server {
   /** @internal */ readonly debug: boolean
   /** @internal */ readonly flushWhenWaiting: boolean
   /** @internal */ readonly maxBufferedBody: number
+  /** @internal */ readonly triggerAsyncId: number
   private readonly settings: Settings
   private readonly listener: Listener
   private readonly acceptor: Acceptor
@@ -104,6 +105,7 @@ export class Server {
     const accessLog = new AccessLog(settings, (line) => this.log.access(line))
     this.accessLog = this.log.wantsAccess ? accessLog : null
     this.engine = new Engine(settings, this)
+    this.triggerAsyncId = this.engine.root.asyncId()
     this.finished = new Promise((resolve, reject) => {
       this.finish = (error) => (error === null ? resolve() : reject(error))
     })

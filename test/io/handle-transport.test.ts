@@ -232,6 +232,26 @@ test('a first read that does not add up: the connection fails, handles are off, 
   assert.is(await run([], script), 'handle ERR_WIRELET_TRANSPORT stream ERR_WIRELET_TRANSPORT stream\n')
 })
 
+test('a first write of text that does not add up: the connection fails, handles are off', async () => {
+  const script = `
+    import { listen } from 'listener'
+    import { Acceptor } from 'acceptor'
+    import { connect } from 'node:net'
+    const listener = await listen(0)
+    const said = []
+    const owner = { onBytes() {}, onEnd() {}, onDrained() {}, onClosed(code) { console.log(said.join(' '), code, acceptor.kind); process.exit() } }
+    const acceptor = new Acceptor(listener, 'handle', 1000, { onTransport(t) { said.push(t.kind); t.start(owner); t.writeText('abc'); said.push(t.pendingBytes) } })
+    acceptor.start()
+    const hooked = listener.server._handle.onconnection
+    listener.server._handle.onconnection = function (status, handle) {
+      const { writeLatin1String } = handle
+      handle.writeLatin1String = function (request, text) { return writeLatin1String.call(this, request, text + 'd') }
+      hooked.call(this, status, handle)
+    }
+    connect(listener.address().port, '127.0.0.1').on('error', () => {})`
+  assert.is(await run([], script), 'handle 3 ERR_WIRELET_TRANSPORT stream\n')
+})
+
 // The last test: it looks at what all before it have left.
 test('no handle is left open, no memory lent', async () => {
   await turns()

@@ -9,16 +9,21 @@ import { deferred, get, inMemory, memoryPair, onEveryTransport, post, turns, unt
 async function writesDuring(during: () => Promise<unknown>): Promise<string[]> {
   const writes: string[] = []
   const undo = [StreamTransport, HandleTransport].map(({ prototype }) => {
-    const { write, writeMany } = prototype
+    const { write, writeText, writeMany } = prototype
     prototype.write = function (bytes, memory) {
       writes.push(Buffer.from(bytes).toString('latin1'))
       write.call(this, bytes, memory)
+    }
+    prototype.writeText = function (text) {
+      // A StreamTransport's is a write.
+      if (prototype === HandleTransport.prototype) writes.push(text)
+      writeText.call(this, text)
     }
     prototype.writeMany = function (bytes, memory) {
       writes.push(Buffer.concat(bytes).toString('latin1'))
       writeMany.call(this, bytes, memory)
     }
-    return () => Object.assign(prototype, { write, writeMany })
+    return () => Object.assign(prototype, { write, writeText, writeMany })
   })
   try {
     await during()

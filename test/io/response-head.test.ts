@@ -1,7 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { InvalidHeader } from '../../src/io/errors.ts'
-import { encodeResponseHead, encodeTrailers, renderRefusal } from '../../src/io/response-head.ts'
+import { contentLengthLine, encodeResponseHead, encodeTrailers, renderRefusal } from '../../src/io/response-head.ts'
 
 const statusLines = suite('response head: status line')
 const headers = suite('response head: headers')
@@ -17,8 +17,8 @@ function refused(call: () => unknown): void {
 
 statusLines('as given, or with the usual phrase', () => {
   const lines: [string | number, string][] = [
-    ['200 OK', ' 200 OK\r\n'], [200, ' 200 OK\r\n'], ['200', ' 200 OK\r\n'], ['200 ', ' 200 \r\n'], ['404 No Such Thing', ' 404 No Such Thing\r\n'],
-    [599, ' 599 Unknown\r\n'], [418, ' 418 Unknown\r\n'], ['299 caf\xe9\t!', ' 299 caf\xe9\t!\r\n'], [103, ' 103 Early Hints\r\n']
+    ['200 OK', 'HTTP/1.1 200 OK\r\n'], [200, 'HTTP/1.1 200 OK\r\n'], ['200', 'HTTP/1.1 200 OK\r\n'], ['200 ', 'HTTP/1.1 200 \r\n'], ['404 No Such Thing', 'HTTP/1.1 404 No Such Thing\r\n'],
+    [599, 'HTTP/1.1 599 Unknown\r\n'], [418, 'HTTP/1.1 418 Unknown\r\n'], ['299 caf\xe9\t!', 'HTTP/1.1 299 caf\xe9\t!\r\n'], [103, 'HTTP/1.1 103 Early Hints\r\n']
   ]
   for (const [status, line] of lines) assert.is(encodeResponseHead(status, undefined, true).statusLine, line)
 })
@@ -126,7 +126,7 @@ headers('a name that was refused once is refused again, one that passed passes',
 headers('made-up names and statuses do not pile up, and known ones stay right', () => {
   for (let i = 0; i < 2000; i++) {
     assert.is(fields({ [`x-${i}`]: 'v' }), `X-${i}: v\r\n`)
-    assert.is(encodeResponseHead(`200 phrase ${i}`, undefined, true).statusLine, ` 200 phrase ${i}\r\n`)
+    assert.is(encodeResponseHead(`200 phrase ${i}`, undefined, true).statusLine, `HTTP/1.1 200 phrase ${i}\r\n`)
   }
   refused(() => fields({ 'transfer-encoding': 'chunked' }))
   assert.is(encodeResponseHead(200, { 'content-length': 3 }, true).contentLength, 3)
@@ -152,6 +152,51 @@ trailers('a refusal', () => {
   assert.is(renderRefusal('HTTP/1.1', 400, 'Date: x\r\n', 'why\r\n', false), head)
 })
 
+const remembered = suite('response head: a value like the last one')
+
+remembered('leaves as it did, another one as itself', () => {
+  for (const value of ['one', 'one', 'two', 'one', '', '', 'one']) {
+    assert.is(fields([['X-Remembered', value]]), `X-Remembered: ${value}\r\n`)
+    assert.is(fields([['x-remembered', value]], 200, false), `x-remembered: ${value}\r\n`)
+  }
+})
+
+remembered('of another type is judged as itself', () => {
+  for (const before of ['', '5', 'null', 'undefined']) {
+    fields([['X-Typed', before]])
+    assert.is(fields([['X-Typed', 5]]), 'X-Typed: 5\r\n')
+    for (const value of [null, undefined, true, [before], new String(before), { toString: () => before }]) refused(() => fields([['X-Typed', value]]))
+  }
+})
+
+remembered('a refused value is refused again, and forgotten', () => {
+  assert.is(fields([['X-Refused', 'good']]), 'X-Refused: good\r\n')
+  for (let i = 0; i < 3; i++) refused(() => fields([['X-Refused', 'bad\r\nX: y']]))
+  assert.is(fields([['X-Refused', 'good']]), 'X-Refused: good\r\n')
+})
+
+remembered('what only some values and answers may say is asked each time', () => {
+  for (let i = 0; i < 2; i++) {
+    refused(() => fields([['Content-Length', '1'], ['Content-Length', '1']]))
+    refused(() => fields([['Transfer-Encoding', 'chunked']]))
+    refused(() => fields([['Upgrade', 'h2c']]))
+    assert.is(encodeResponseHead(200, [['Connection', 'close']], true).close, true)
+    assert.is(encodeResponseHead(200, [['Content-Length', '7']], true).contentLength, 7)
+    assert.is(encodeResponseHead(200, [['Date', 'now']], true).hasDate, true)
+  }
+})
+
+remembered('long values too', () => {
+  for (const length of [255, 256, 257, 10_000]) {
+    for (const octet of ['a', 'a', 'b']) assert.is(fields([['X-Long', octet.repeat(length)]]), `X-Long: ${octet.repeat(length)}\r\n`)
+  }
+})
+
+remembered('Content-Length lines: kept ones and others', () => {
+  for (const size of [0, 1, 4095, 4096, 2 ** 40, 0]) assert.is(contentLengthLine(size), `Content-Length: ${size}\r\n`)
+})
+
 statusLines.run()
+remembered.run()
 headers.run()
 trailers.run()

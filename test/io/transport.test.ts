@@ -232,6 +232,8 @@ for (const kind of KINDS) {
     memory.write('one ')
     transport.writeMany([memory.subarray(0, 4), Buffer.from('two '), Buffer.alloc(0), Buffer.from('three')], [memory, null, null, null])
     assert.is((await readExactly(client, 13)).toString(), 'one two three')
+    transport.writeText('caf\xe9\n')
+    assert.is((await readExactly(client, 5)).toString('latin1'), 'caf\xe9\n')
     transport.writeMany([], [])
     transport.write(Buffer.alloc(0), borrowBuffer())
     transport.write(Buffer.from('.'), null)
@@ -309,14 +311,15 @@ for (const kind of KINDS) {
 
   test('a slow reader: 8 MiB in pieces of all sizes, whole, and the memory comes back', async () => {
     const { transport, client, owner } = await started()
-    const sizes = [1, 17, 300, 4096, POOLED_SIZE, 1000, 70000, 2]
+    const sizes = [1, 17, 300, 4096, POOLED_SIZE, 1000, 70000]
     const sent: Buffer[] = []
     let total = 0
     for (let i = 0; total < 8 << 20; i++) {
       const size = sizes[i % sizes.length]!
       const bytes = pattern(size, i + 1)
-      if (i % 3 === 0) writePooled(transport, bytes)
-      else if (i % 3 === 1) transport.write(bytes, null)
+      if (i % 4 === 0) writePooled(transport, bytes)
+      else if (i % 4 === 1) transport.write(bytes, null)
+      else if (i % 4 === 2) transport.writeText(bytes.toString('latin1'))
       else {
         const memory = borrowBuffer()
         const n = bytes.copy(memory)

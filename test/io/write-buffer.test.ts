@@ -14,6 +14,9 @@ class Taker {
   write(bytes: Uint8Array, memory: Buffer | null): void {
     this.flushes.push({ views: [bytes], memory: [memory] })
   }
+  writeText(text: string): void {
+    this.flushes.push({ views: [Buffer.from(text, 'latin1')], memory: [] })
+  }
   writeMany(views: Uint8Array[], memory: (Buffer | null)[]): void {
     this.flushes.push({ views, memory })
   }
@@ -75,6 +78,58 @@ writeBuffer('text whose size is its length is latin-1, other text UTF-8', () => 
   out.flush(taker.transport)
   assert.equal([...taker.bytes], [0xe9, 0xc3, 0xa9, 0xe2, 0x82, 0xac, 0xf0, 0x9f, 0x98, 0x80])
   taker.giveBack()
+})
+
+writeBuffer('short latin-1 text alone leaves as one string and borrows nothing, up to half a pooled buffer', () => {
+  const before = lentBuffers()
+  const [out, taker] = [new WriteBuffer(), new Taker()]
+  out.text(...latin1('caf\xe9 '))
+  out.text('b'.repeat(LARGE - 6), LARGE - 6)
+  assert.is(out.bytes, LARGE - 1)
+  assert.is(lentBuffers(), before)
+  out.flush(taker.transport)
+  assert.equal(taker.last.memory, [])
+  assert.equal(taker.bytes, Buffer.from('caf\xe9 ' + 'b'.repeat(LARGE - 6), 'latin1'))
+  out.text('c'.repeat(LARGE - 1), LARGE - 1)
+  out.text(...latin1('d'))
+  assert.is(lentBuffers(), before + 1)
+  out.flush(taker.transport)
+  assert.is(taker.last.memory.length, 1)
+  assert.equal(taker.bytes.toString('latin1', LARGE - 1), 'c'.repeat(LARGE - 1) + 'd')
+  taker.giveBack()
+  assert.is(lentBuffers(), before)
+})
+
+for (const [what, follow, octets] of [
+  ['UTF-8', (out: WriteBuffer) => out.text('\u20ac', 3), 'e2 82 ac'],
+  ['a small piece', (out: WriteBuffer) => out.piece(Buffer.from([1, 2])), '01 02'],
+  ['a large piece', (out: WriteBuffer) => out.piece(Buffer.alloc(LARGE, 3)), Array(LARGE).fill('03').join(' ')],
+  ['large text', (out: WriteBuffer) => out.text('\x04'.repeat(LARGE), LARGE), Array(LARGE).fill('04').join(' ')]
+] as const) {
+  writeBuffer(`short text, then ${what}, then text again`, () => {
+    const before = lentBuffers()
+    const [out, taker] = [new WriteBuffer(), new Taker()]
+    out.text(...latin1('\xff'))
+    follow(out)
+    out.text(...latin1('\xfe'))
+    const expected = Buffer.from(`ff ${octets} fe`.replaceAll(' ', ''), 'hex')
+    assert.is(out.bytes, expected.length)
+    out.flush(taker.transport)
+    assert.equal(taker.bytes, expected)
+    assert.is(out.bytes, 0)
+    taker.giveBack()
+    assert.is(lentBuffers(), before)
+  })
+}
+
+writeBuffer('cleared text does not leave', () => {
+  const [out, taker] = [new WriteBuffer(), new Taker()]
+  out.text(...latin1('gone'))
+  out.clear()
+  out.flush(taker.transport)
+  out.text(...latin1('here'))
+  out.flush(taker.transport)
+  assert.is(taker.bytes.toString(), 'here')
 })
 
 writeBuffer('the same for large text', () => {
@@ -144,9 +199,9 @@ writeBuffer('exactly full, and one octet more', () => {
 
 writeBuffer('after a flush it begins with another buffer', () => {
   const [out, taker] = [new WriteBuffer(), new Taker()]
-  out.text(...latin1('one'))
+  out.piece(Buffer.from('one'))
   out.flush(taker.transport)
-  out.text(...latin1('two'))
+  out.piece(Buffer.from('two'))
   out.flush(taker.transport)
   assert.is.not(taker.flushes[0]!.memory[0], taker.flushes[1]!.memory[0])
   assert.is(taker.bytes.toString(), 'onetwo')

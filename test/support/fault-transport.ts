@@ -241,6 +241,11 @@ export class FaultTransport implements Transport {
     this.send([bytes], [memory])
   }
 
+  writeText(text: string): void {
+    if (/[^\0-\xff]/.test(text)) this.violations.push('writeText with what is not latin-1')
+    this.send([Buffer.from(text, 'latin1')], [null])
+  }
+
   writeMany(bytes: Uint8Array[], memory: (Buffer | null)[]): void {
     if (bytes.length !== memory.length) this.violations.push('writeMany with unequal lists')
     this.send([...bytes], [...memory])
