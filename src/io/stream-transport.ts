@@ -141,7 +141,9 @@ export class StreamTransport implements Transport {
     if (this.dead) return
     this.dead = true
     this.dropQueue()
-    this.stream.destroy()
+    // All is written and the end was asked for inside this callback: a turn for the stream to say so (close_notify, the other half of a pair).
+    if (this.ending && this.pendingBytes === 0 && !this.stream.writableFinished) setImmediate(() => this.stream.destroy())
+    else this.stream.destroy()
   }
 
   reset(): void {

@@ -1,5 +1,5 @@
 // What only StreamTransport has to bear: streams that are no sockets, and streams that behave unlike any of Node's.
-import { Duplex, type DuplexOptions } from 'node:stream'
+import { Duplex, type DuplexOptions, duplexPair } from 'node:stream'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { borrowBuffer, lentBuffers } from '../../src/io/buffer-pool.ts'
@@ -65,6 +65,19 @@ function started(stream: Duplex): { transport: StreamTransport; log: Log } {
 test.before(() => setPoison(true))
 test.after(() => setPoison(false))
 test.after.each(() => assert.is(lentBuffers(), 0))
+
+test('destroyed while its last write completes, after endWriting: the other side sees an end', async () => {
+  const [here, there] = duplexPair()
+  let ended = false
+  here.on('end', () => (ended = true)).resume()
+  const { transport, log } = started(there)
+  log.onDrained = () => transport.destroy()
+  transport.write(Buffer.from('the last'), null)
+  transport.endWriting()
+  await turns()
+  assert.ok(ended)
+  assert.ok(there.destroyed)
+})
 
 test('a slow stream is handed at most 24 KiB at a time, so that its progress shows', async () => {
   const stream = new Slow()
