@@ -1,4 +1,4 @@
-// The field names that the engine itself understands, recognised once per line by length, then letters. All other names are the application's.
+// The field names that the engine itself understands, recognised once per line by length and first letter, then all letters. All other names are the application's.
 import { equalsIgnoreCase, octets } from './bytes.ts'
 
 export const FieldName = {
@@ -21,48 +21,32 @@ export const FieldName = {
 
 export type FieldName = (typeof FieldName)[keyof typeof FieldName]
 
-const HOST = octets('host')
-const CONTENT_LENGTH = octets('content-length')
-const TRANSFER_ENCODING = octets('transfer-encoding')
-const CONNECTION = octets('connection')
-const EXPECT = octets('expect')
-const UPGRADE = octets('upgrade')
-const TE = octets('te')
-const CONTENT_TYPE = octets('content-type')
-const AUTHORIZATION = octets('authorization')
-const PROXY_AUTHORIZATION = octets('proxy-authorization')
-const RANGE = octets('range')
-const IF_MODIFIED_SINCE = octets('if-modified-since')
-const IF_UNMODIFIED_SINCE = octets('if-unmodified-since')
+const NAMES: readonly (readonly [name: string, FieldName])[] = [
+  ['host', FieldName.HOST],
+  ['content-length', FieldName.CONTENT_LENGTH],
+  ['transfer-encoding', FieldName.TRANSFER_ENCODING],
+  ['connection', FieldName.CONNECTION],
+  ['expect', FieldName.EXPECT],
+  ['upgrade', FieldName.UPGRADE],
+  ['te', FieldName.TE],
+  ['content-type', FieldName.CONTENT_TYPE],
+  ['authorization', FieldName.AUTHORIZATION],
+  ['proxy-authorization', FieldName.PROXY_AUTHORIZATION],
+  ['range', FieldName.RANGE],
+  ['if-modified-since', FieldName.IF_MODIFIED_SINCE],
+  ['if-unmodified-since', FieldName.IF_UNMODIFIED_SINCE]
+]
+
+// No two of them share both length and first letter (a test sees to that), so at most one is compared, and for most fields none.
+const WORDS: Uint8Array[] = []
+const BY_LENGTH_AND_LETTER = new Uint8Array(32 * 32)
+for (const [word, name] of NAMES) {
+  WORDS[name] = octets(word)
+  BY_LENGTH_AND_LETTER[word.length << 5 | word.charCodeAt(0) & 31] = name
+}
 
 /** Which of our names the token in `bytes[start,end)` is, in any case of ASCII. */
 export function fieldNameOf(bytes: Buffer, start: number, end: number): FieldName {
-  switch (end - start) {
-    case 2:
-      return equalsIgnoreCase(bytes, start, end, TE) ? FieldName.TE : FieldName.OTHER
-    case 4:
-      return equalsIgnoreCase(bytes, start, end, HOST) ? FieldName.HOST : FieldName.OTHER
-    case 5:
-      return equalsIgnoreCase(bytes, start, end, RANGE) ? FieldName.RANGE : FieldName.OTHER
-    case 6:
-      return equalsIgnoreCase(bytes, start, end, EXPECT) ? FieldName.EXPECT : FieldName.OTHER
-    case 7:
-      return equalsIgnoreCase(bytes, start, end, UPGRADE) ? FieldName.UPGRADE : FieldName.OTHER
-    case 10:
-      return equalsIgnoreCase(bytes, start, end, CONNECTION) ? FieldName.CONNECTION : FieldName.OTHER
-    case 12:
-      return equalsIgnoreCase(bytes, start, end, CONTENT_TYPE) ? FieldName.CONTENT_TYPE : FieldName.OTHER
-    case 13:
-      return equalsIgnoreCase(bytes, start, end, AUTHORIZATION) ? FieldName.AUTHORIZATION : FieldName.OTHER
-    case 14:
-      return equalsIgnoreCase(bytes, start, end, CONTENT_LENGTH) ? FieldName.CONTENT_LENGTH : FieldName.OTHER
-    case 17:
-      if (equalsIgnoreCase(bytes, start, end, TRANSFER_ENCODING)) return FieldName.TRANSFER_ENCODING
-      return equalsIgnoreCase(bytes, start, end, IF_MODIFIED_SINCE) ? FieldName.IF_MODIFIED_SINCE : FieldName.OTHER
-    case 19:
-      if (equalsIgnoreCase(bytes, start, end, PROXY_AUTHORIZATION)) return FieldName.PROXY_AUTHORIZATION
-      return equalsIgnoreCase(bytes, start, end, IF_UNMODIFIED_SINCE) ? FieldName.IF_UNMODIFIED_SINCE : FieldName.OTHER
-    default:
-      return FieldName.OTHER
-  }
+  const name = BY_LENGTH_AND_LETTER[(end - start & 31) << 5 | bytes[start]! & 31] as FieldName
+  return name !== FieldName.OTHER && equalsIgnoreCase(bytes, start, end, WORDS[name]!) ? name : FieldName.OTHER
 }
