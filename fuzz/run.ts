@@ -1,5 +1,5 @@
 // npm run fuzz -- [target] [seconds] [seed] [--save] [--missing]
-//   target    parser, chunked, connection, encoder, environ, or all (default); `smoke`: a small fixed budget over all of them, for CI;
+//   target    parser, scanner, chunked, connection, encoder, environ, or all (default); `smoke`: a small fixed budget over all of them, for CI;
 //             `replay FILE`: one failed case again, from the file that its failure wrote
 //   seconds   per target, default 10
 //   seed      default: from the clock. Printed; the same seed does the same
@@ -17,15 +17,16 @@ import { Dice } from './dice.ts'
 import { encoderTarget } from './encoder.ts'
 import { environTarget } from './environ.ts'
 import { parserTarget } from './parser.ts'
+import { scannerTarget } from './scanner.ts'
 import type { Target } from './target.ts'
 import { setPoison } from '../src/io/poison.ts'
 
-const TARGETS: readonly Target[] = [parserTarget, chunkedTarget, connectionTarget, encoderTarget, environTarget]
+const TARGETS: readonly Target[] = [parserTarget, scannerTarget, chunkedTarget, connectionTarget, encoderTarget, environTarget]
 const BUILD = new URL('../', import.meta.url).href
 
 /** Cases per target, and the longest they may take on a busy machine. */
 const SMOKE = {
-  cases: { parser: 3000, chunked: 4000, connection: 400, encoder: 500, environ: 1500 } as Record<string, number>,
+  cases: { parser: 3000, scanner: 20000, chunked: 4000, connection: 400, encoder: 500, environ: 1500 } as Record<string, number>,
   seconds: 3.5,
   seed: 4,
   guided: false

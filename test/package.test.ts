@@ -49,7 +49,7 @@ packaged.after(() => rmSync(directory, { recursive: true, force: true }))
 packaged('holds what it should and no more', () => {
   const top = new Set(packed.files.map(({ path }) => path.split('/')[0]!))
   assert.equal([...top].sort(), ['CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE', 'README.md', 'dist', 'package.json', 'src'])
-  const strange = packed.files.map(({ path }) => path).filter(path => /^(?:dist|src)\//.test(path) && !/^dist\/[\w/-]+(?:\.js|\.d\.ts)$|^src\/[\w/-]+\.ts$/.test(path))
+  const strange = packed.files.map(({ path }) => path).filter(path => /^(?:dist|src)\//.test(path) && !/^dist\/[\w/-]+(?:\.js|\.d\.ts)$|^src\/[\w/-]+\.(?:ts|wat)$/.test(path))
   assert.equal(strange, [])
   assert.ok(packed.size <= MAX_TARBALL, `${packed.size} bytes`)
   process.stdout.write(`[tarball ${(packed.size / 1024).toFixed(1)} KiB, ${packed.files.length} files] `)

@@ -1,13 +1,14 @@
 // The memory that incoming bytes are lent from: one slab for every HandleTransport of the thread, because the read callback is synchronous
 // and libuv never calls one inside another (handles.md §3). Nothing here knows sockets or HTTP.
 import { Buffer } from 'node:buffer'
+import { scanner } from '../parser/field-line-scanner.ts'
 import { isPoisoned } from './poison.ts'
 import type { TransportOwner } from './transport.ts'
 
 export const SLAB_SIZE = 65536
 
-/** libuv keeps the raw pointer only: unpooled, never transferred, never resized, never collected. */
-export const slab: Buffer = Buffer.allocUnsafeSlow(SLAB_SIZE)
+/** libuv keeps the raw pointer only: unpooled, never transferred, never resized, never collected. The scanner's memory is all that, and 64 KiB. */
+export const slab: Buffer = scanner?.memory ?? Buffer.allocUnsafeSlow(SLAB_SIZE)
 
 /** The owner of a transport that has none yet, or none any more: being silent after `destroy` needs no test at each call. */
 export const NOBODY: TransportOwner = Object.freeze({

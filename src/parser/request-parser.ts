@@ -8,6 +8,8 @@
 // - what only the whole head can tell, in `finish`, in this order: Host, framing, size of the content, Expect, CONNECT, TRACE.
 import { COLON, CR, HTAB, isDigit, isTchar, LF, octets, scanFieldValue, scanTarget, scanToken, scanWhitespace, SP, trimEnd } from './bytes.ts'
 import { PeerErrorCode } from './errors.ts'
+import { scanner } from './field-line-scanner.ts'
+import type { FieldLineScanner } from './field-line-scanner.ts'
 import { FieldName, fieldNameOf } from './field-names.ts'
 import { decideFraming } from './framing.ts'
 import { KnownFields, REPEATED } from './known-fields.ts'
@@ -281,6 +283,10 @@ export class RequestParser {
   private readFieldLines(bytes: Buffer, start: number, end: number): void {
     let state = this.state
     let pos = start + this.at
+    if (state === FIELD_LINE && scanner !== null && bytes === scanner.memory) {
+      pos = this.readScannedLines(scanner, start, pos, end)
+      if (this.code !== 0) return
+    }
     while (state !== FINAL_LF) {
       if (state === FIELD_LINE) {
         if (pos === end) return this.suspend(state, pos - start)
@@ -337,6 +343,28 @@ export class RequestParser {
     if (pos === end) return this.suspend(FINAL_LF, pos - start)
     if (bytes[pos] !== LF) return this.fail(E.LF_EXPECTED, pos - start)
     this.finish(pos + 1 - start)
+  }
+
+  // The lines that the scanner finds nothing wrong with; the loop above goes on behind them. The order of faults stays: these lines' octets are
+  // right, so the first fault is a value's in one of them, or behind all of them.
+  private readScannedLines({ memory, spans: found, maxLines, scan }: FieldLineScanner, start: number, pos: number, end: number): number {
+    const count = scan(pos, end, start, this.maxFieldLine, Math.min(this.maxFields - this.fieldCount, maxLines))
+    const spans = this.spans
+    const stop = count << 2
+    for (let i = 0; i < stop; i += 4) {
+      const line = this.fieldCount << 2
+      const nameStart = spans[line] = found[i]!
+      const nameEnd = spans[line + 1] = found[i + 1]!
+      spans[line + 2] = found[i + 2]!
+      spans[line + 3] = found[i + 3]!
+      this.fieldCount++
+      const name = fieldNameOf(memory, start + nameStart, start + nameEnd)
+      if (name !== FieldName.OTHER) {
+        this.readKnownField(name, memory, start, line)
+        if (this.code !== 0) return pos
+      }
+    }
+    return start + found[stop]!
   }
 
   private suspendFieldLine(state: number, pos: number, start: number, lineLimit: number): void {

@@ -7,11 +7,12 @@ import { loadCorpus } from '../../fuzz/corpus.ts'
 import { encoderTarget } from '../../fuzz/encoder.ts'
 import { environTarget } from '../../fuzz/environ.ts'
 import { parserTarget } from '../../fuzz/parser.ts'
+import { scannerTarget } from '../../fuzz/scanner.ts'
 import type { Target } from '../../fuzz/target.ts'
 import { isPoisoned, setPoison } from '../../src/io/poison.ts'
 import { within } from '../support/within.ts'
 
-const TARGETS: readonly Target[] = [parserTarget, chunkedTarget, connectionTarget, encoderTarget, environTarget]
+const TARGETS: readonly Target[] = [parserTarget, scannerTarget, chunkedTarget, connectionTarget, encoderTarget, environTarget]
 
 for (const target of TARGETS) {
   const test = suite(`fuzz corpus: ${target.name}`)

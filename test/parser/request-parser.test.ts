@@ -116,6 +116,16 @@ parser('every line ends in CRLF and nothing else', () => {
   ] as const) expectError(input + CANARY, expected)
 })
 
+parser('the first fault decides, whatever follows it', () => {
+  const start = 'GET / HTTP/1.1\r\nHost: x\r\n'
+  for (const [lines, expected] of [
+    ['Content-Length: x\r\nHost: y', 'INVALID_CONTENT_LENGTH 400 @41'],
+    ['Host: y\r\nContent-Length: x', 'DUPLICATE_HOST 400 @25'],
+    ['Connection: a b\r\nX y: z', 'INVALID_CONNECTION 400 @37'],
+    ['X y: z\r\nConnection: a b', 'UNEXPECTED_SPACE 400 @26']
+  ] as const) expectError(`${start}${lines}\r\n\r\n`, expected)
+})
+
 const line = (text: string): string => `GET / HTTP/1.1\r\nHost: x\r\n${text}\r\n\r\n${CANARY}`
 
 parser('field names are tokens, and the colon follows at once', () => {
