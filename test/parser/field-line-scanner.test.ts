@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert'
 import { isFieldValueOctet, isTchar } from '../../src/parser/bytes.ts'
 import { instantiate, MODULE, scanner } from '../../src/parser/field-line-scanner.ts'
 import type { FieldLineScanner } from '../../src/parser/field-line-scanner.ts'
+import { slab, SLAB_SIZE } from '../../src/io/read-slab.ts'
 import { assemble } from '../support/wat.ts'
 
 const test = suite('parser/field-line-scanner')
@@ -31,6 +32,11 @@ test('the bytes are what the text is assembled to', () => {
   const file = join(SOURCES, 'field-line-scanner.ts')
   if (process.env['WIRELET_UPDATE'] === '1') writeFileSync(file, readFileSync(file, 'utf8').replace(/MODULE = '[^']*'/, `MODULE = '${now}'`))
   else assert.is(MODULE, now, 'WIRELET_UPDATE=1 writes them anew')
+})
+
+test('its memory is what handles read into', () => {
+  assert.ok(slab === memory)
+  assert.is(slab.length, SLAB_SIZE)
 })
 
 test('whole lines, up to the first that is none', () => {
