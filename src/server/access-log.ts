@@ -1,4 +1,4 @@
-// Access lines: eventlet's `%(name)s` templates, compiled once into steps, and the presets `common`, `combined`, `json`.
+// Access lines: eventlet's `%(name)s` templates, compiled once into parts, and the presets `common`, `combined`, `json`.
 // Everything that a peer can choose is escaped here, so that one request is one line (reference.md E9: log injection).
 import type { Address } from '../io/transport.ts'
 import { UsageError } from '../io/errors.ts'
@@ -19,6 +19,8 @@ export interface AccessRecord {
   /** All bytes: head, framing and content. */
   wireLength: number
   wallSeconds: number
+  /** The present, by the monotonic clock. */
+  loggedAt: number
   /** Why a request was refused: the peer error's name and reason; '' for the others. */
   reason: string
   /** Made by us, when `wantsRequestId`; else ''. */
@@ -37,22 +39,14 @@ const JSON_FIELDS = [
   'reason'
 ]
 
-/** Steps of a compiled template: each adds its text. */
-interface Step {
-  text(record: AccessRecord, log: AccessLog): string
-}
-
 type Read<T> = (record: AccessRecord, log: AccessLog) => T
 
-/** What the template may name. Text as received: escaping comes later. */
+/** Of a compiled template: a field with the literal text before it. Every `+` makes a string, so there is one of them for each field and not two. */
+type Part = Read<string>
+
+/** What the template may name: text as received, escaped later. */
 const TEXT_FIELDS: Readonly<Record<string, Read<string>>> = {
   client_ip: (record, log) => log.clientIp(record),
-  /** Local time, as in eventlet: `06/Nov/1994 08:49:37`. */
-  date_time: (_record, log) => log.times().local,
-  /** Local time with its zone, as in the Common Log Format: `06/Nov/1994:08:49:37 +0000`. */
-  clf_time: (_record, log) => log.times().clf,
-  /** ISO 8601, UTC. */
-  time: (_record, log) => log.times().iso,
   request_line: record => record.requestLine,
   peer_ip: record => record.peer.address,
   protocol: record => record.head === null ? '' : record.head.versionMinor === 0 ? 'HTTP/1.0' : 'HTTP/1.1',
@@ -62,6 +56,16 @@ const TEXT_FIELDS: Readonly<Record<string, Read<string>>> = {
   user_agent: record => fieldValue(record.head, 'user-agent'),
   request_id: record => record.requestId,
   reason: record => record.reason
+}
+
+/** The present second. */
+const TIME_FIELDS: Readonly<Record<string, (times: Times) => string>> = {
+  /** Local time, as in eventlet: `06/Nov/1994 08:49:37`. */
+  date_time: times => times.local,
+  /** Local time with its zone, as in the Common Log Format: `06/Nov/1994:08:49:37 +0000`. */
+  clf_time: times => times.clf,
+  /** ISO 8601, UTC. */
+  time: times => times.iso
 }
 
 const NUMBER_FIELDS: Readonly<Record<string, Read<number>>> = {
@@ -98,79 +102,73 @@ function jsonCharacter(character: string): string {
   return '\\u' + character.charCodeAt(0).toString(16).padStart(4, '0')
 }
 
-class LiteralStep implements Step {
-  private readonly literal: string
-  constructor(literal: string) {
-    this.literal = literal
-  }
-  text(): string {
-    return this.literal
+function textPart(before: string, read: Read<string>): Part {
+  return (record, log) => before + (escapeText(read(record, log)) || '-')
+}
+
+/** Put together once a second; needs no escaping. */
+function timePart(before: string, read: (times: Times) => string): Part {
+  let of: Times | null = null
+  let text = ''
+  return (record, log) => {
+    const times = log.times(record.loggedAt)
+    if (times !== of) {
+      of = times
+      text = before + read(times)
+    }
+    return text
   }
 }
 
-class TextStep implements Step {
-  private readonly read: Read<string>
-  constructor(read: Read<string>) {
-    this.read = read
-  }
-  text(record: AccessRecord, log: AccessLog): string {
-    const text = this.read(record, log)
-    return text === '' ? '-' : escapeText(text)
-  }
+/** `%(name)d` cuts the fraction off, `%(name)s` has all of it, `%(name).3f` so much. */
+function numberPart(before: string, read: Read<number>, letter: string, digits: number): Part {
+  if (letter === 's') return (record, log) => before + read(record, log)
+  if (letter === 'f') return (record, log) => before + fixed(read(record, log), digits)
+  return (record, log) => before + Math.trunc(read(record, log))
 }
 
-class NumberStep implements Step {
-  private readonly read: Read<number>
-  /** Digits after the point; -1: as many as the number has. */
-  private readonly digits: number
-  constructor(read: Read<number>, digits: number) {
-    this.read = read
-    this.digits = digits
-  }
-  text(record: AccessRecord, log: AccessLog): string {
-    const value = this.read(record, log)
-    return this.digits < 0 ? String(value) : value.toFixed(this.digits)
-  }
+/** As `toFixed`, which costs 100 ns; what is below one, the usual request's seconds, costs 27. */
+function fixed(value: number, digits: number): string {
+  const one = 10 ** digits
+  const units = Math.round(value * one)
+  return digits > 0 && digits <= 9 && units >= 0 && units < one ? '0.' + String(one + units).slice(1) : value.toFixed(digits)
 }
 
 /** `%(name)5s`, `%(name)-5s`, `%(name)05d`. */
-class PaddedStep implements Step {
-  private readonly step: Step
-  private readonly width: number
-  private readonly fill: '-' | '0' | ''
-  constructor(step: Step, width: number, fill: '-' | '0' | '') {
-    this.step = step
-    this.width = width
-    this.fill = fill
-  }
-  text(record: AccessRecord, log: AccessLog): string {
-    const text = this.step.text(record, log)
-    return this.fill === '-' ? text.padEnd(this.width) : text.padStart(this.width, this.fill === '0' ? '0' : ' ')
-  }
+function paddedPart(before: string, part: Part, width: number, fill: '-' | '0' | ''): Part {
+  if (fill === '-') return (record, log) => before + part(record, log).padEnd(width)
+  return (record, log) => before + part(record, log).padStart(width, fill === '0' ? '0' : ' ')
 }
 
 /** eventlet's line gets the reason of a refused request at its end, so that the usual lines stay as they are there. */
-class ReasonStep implements Step {
-  text(record: AccessRecord): string {
-    return record.reason === '' ? '' : ` "${escapeText(record.reason)}"`
-  }
+function reasonPart(record: AccessRecord): string {
+  return record.reason === '' ? '' : ` "${escapeText(record.reason)}"`
 }
 
-class JsonStep implements Step {
-  text(record: AccessRecord, log: AccessLog): string {
-    let line = ''
-    for (const name of JSON_FIELDS) {
-      const separator = line === '' ? '{' : ','
-      const number = NUMBER_FIELDS[name]
-      if (number !== undefined) {
-        line += `${separator}"${name}":${name === 'wall_seconds' ? number(record, log).toFixed(6) : number(record, log)}`
-        continue
-      }
-      const text = TEXT_FIELDS[name]!(record, log)
-      // What there is not is left out.
-      if (text !== '') line += `${separator}"${name}":${jsonString(text)}`
+function jsonPart(record: AccessRecord, log: AccessLog): string {
+  let line = ''
+  for (const name of JSON_FIELDS) {
+    const separator = line === '' ? '{' : ','
+    const number = NUMBER_FIELDS[name]
+    if (number !== undefined) {
+      line += `${separator}"${name}":${name === 'wall_seconds' ? fixed(number(record, log), 6) : number(record, log)}`
+      continue
     }
-    return line + '}'
+    const time = TIME_FIELDS[name]
+    const text = time !== undefined ? time(log.times(record.loggedAt)) : TEXT_FIELDS[name]!(record, log)
+    // What there is not is left out.
+    if (text !== '') line += `${separator}"${name}":${jsonString(text)}`
+  }
+  return line + '}'
+}
+
+function partsOf(format: string): readonly Part[] {
+  switch (format) {
+    case 'json': return [jsonPart]
+    case 'common': return compile(CLF_TEMPLATE)
+    case 'combined': return compile(COMBINED_TEMPLATE)
+    case DEFAULT_LOG_FORMAT: return [...compile(format), reasonPart]
+    default: return compile(format)
   }
 }
 
@@ -178,8 +176,8 @@ class JsonStep implements Step {
 const CONVERSION = /%(?:%|\((\w+)\)([-0]?)(\d{0,3})(?:\.(\d{1,2}))?([sdif]))/y
 
 /** @throws UsageError for an unknown name and for what is no conversion */
-function compile(template: string): Step[] {
-  const steps: Step[] = []
+function compile(template: string): Part[] {
+  const parts: Part[] = []
   let literal = ''
   for (let at = 0; at < template.length;) {
     const percent = template.indexOf('%', at)
@@ -193,29 +191,21 @@ function compile(template: string): Step[] {
       literal += '%'
       continue
     }
-    if (literal !== '') steps.push(new LiteralStep(literal))
+    const width = Number(match[3])
+    const part = conversion(width > 0 ? '' : literal, match[1], match[4], match[5]!)
+    parts.push(width > 0 ? paddedPart(literal, part, width, match[2] as '-' | '0' | '') : part)
     literal = ''
-    steps.push(conversion(match[1], match[2] as '-' | '0' | '', Number(match[3]), match[4], match[5]!))
   }
-  if (literal !== '') steps.push(new LiteralStep(literal))
-  return steps
+  if (literal !== '') parts.push(() => literal)
+  return parts
 }
 
-function conversion(name: string, fill: '-' | '0' | '', width: number, precision: string | undefined, letter: string): Step {
-  const number = Object.hasOwn(NUMBER_FIELDS, name) ? NUMBER_FIELDS[name]! : null
-  const text = Object.hasOwn(TEXT_FIELDS, name) ? TEXT_FIELDS[name]! : null
-  let step: Step
-  if (number !== null) {
-    const digits = letter === 'f' ? Number(precision ?? 6) : letter === 's' ? -1 : 0
-    step = new NumberStep(letter === 'd' || letter === 'i' ? (record, log) => Math.trunc(number(record, log)) : number, digits)
-  } else if (text !== null) {
-    if (letter !== 's') throw new UsageError(`logFormat: ${name} is text: %(${name})s`)
-    step = new TextStep(text)
-  } else {
-    const known = [...Object.keys(TEXT_FIELDS), ...Object.keys(NUMBER_FIELDS)].sort().join(', ')
-    throw new UsageError(`logFormat: unknown name ${name}; there are ${known}`)
-  }
-  return width > 0 ? new PaddedStep(step, width, fill) : step
+function conversion(before: string, name: string, precision: string | undefined, letter: string): Part {
+  if (Object.hasOwn(NUMBER_FIELDS, name)) return numberPart(before, NUMBER_FIELDS[name]!, letter, Number(precision ?? 6))
+  const text = { ...TEXT_FIELDS, ...TIME_FIELDS }
+  if (!Object.hasOwn(text, name)) throw new UsageError(`logFormat: unknown name ${name}; there are ${Object.keys({ ...text, ...NUMBER_FIELDS }).sort().join(', ')}`)
+  if (letter !== 's') throw new UsageError(`logFormat: ${name} is text: %(${name})s`)
+  return Object.hasOwn(TIME_FIELDS, name) ? timePart(before, TIME_FIELDS[name]!) : textPart(before, TEXT_FIELDS[name]!)
 }
 
 /** The value of the first field line of that name, '' without one. `name` is lower case. */
@@ -244,11 +234,15 @@ interface Times {
 export class AccessLog {
   /** The format names request_id. */
   readonly wantsRequestId: boolean
+  /** The format names wall_seconds. */
+  readonly wantsDuration: boolean
   private readonly write: (line: string) => void
   private readonly clock: Settings['clock']
   private readonly forwarded: boolean
-  private readonly steps: Step[]
-  private second = NaN
+  private readonly parts: readonly Part[]
+  /** The monotonic moments between which the second is this one. */
+  private from = 0
+  private until = 0
   private rendered: Times = { local: '', clf: '', iso: '' }
 
   /** @throws UsageError for a template that cannot be compiled */
@@ -257,15 +251,14 @@ export class AccessLog {
     this.clock = settings.clock
     this.forwarded = settings.logXForwardedFor
     const format = settings.logFormat
-    if (format === 'json') this.steps = [new JsonStep()]
-    else this.steps = compile(format === 'common' ? CLF_TEMPLATE : format === 'combined' ? COMBINED_TEMPLATE : format)
+    this.parts = partsOf(format)
     this.wantsRequestId = format.includes('%(request_id)')
-    if (format === DEFAULT_LOG_FORMAT) this.steps.push(new ReasonStep())
+    this.wantsDuration = format === 'json' || format.includes('%(wall_seconds)')
   }
 
   record(record: AccessRecord): void {
     let line = ''
-    for (const step of this.steps) line += step.text(record, this)
+    for (const part of this.parts) line += part(record, this)
     this.write(line)
   }
 
@@ -285,12 +278,15 @@ export class AccessLog {
     return (all.length > FORWARDED_BYTES ? all.slice(0, FORWARDED_BYTES) + ',' : all) + peer
   }
 
-  /** The present second; rendered once for all its requests. */
-  times(): Times {
-    const second = Math.floor(this.clock.wall() / 1000)
-    if (second !== this.second) {
-      this.second = second
-      this.rendered = render(new Date(second * 1000))
+  /** The second of a moment just past, rendered once for all its requests. The wall clock is looked at once a second: each look costs a system
+   *  call where the kernel has no vDSO for it. */
+  times(moment: number): Times {
+    if (moment >= this.until || moment < this.from) {
+      const wall = this.clock.wall()
+      const fraction = wall % 1000
+      this.from = moment
+      this.until = moment + 1000 - fraction
+      this.rendered = render(new Date(wall - fraction))
     }
     return this.rendered
   }

@@ -1,7 +1,6 @@
 // serve(): joins a listener, the engine and an application; the life of a server from listening over draining to closed.
 // Knows no bytes and no handles.
 import { Server as NetServer } from 'node:net'
-import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
 import { Acceptor } from '../io/acceptor.ts'
 import type { Connection, ConnectionState } from '../io/connection.ts'
@@ -287,7 +286,7 @@ export class Server {
     if (requestStart.hasSubscribers) {
       requestStart.publish({ server: this, connection: cycle.connection, environ: request.environ, status: null, outcome: null })
     }
-    if (this.accessLog !== null) cycle.wallStart = performance.now()
+    if (this.accessLog !== null && this.accessLog.wantsDuration) cycle.wallStart = this.settings.clock.now()
     request.run()
   }
 
@@ -315,6 +314,7 @@ export class Server {
       bodyLength: bodyBytes,
       wireLength: wireBytes,
       wallSeconds: 0,
+      loggedAt: this.settings.clock.now(),
       reason: `${event.name}: ${event.reason}`,
       requestId: ''
     })
@@ -323,7 +323,7 @@ export class Server {
   /** @internal */
   onCycleEnd(cycle: Cycle): void {
     const request = cycle.owner as RequestCycle | null
-    const wallSeconds = cycle.wallStart > 0 ? (performance.now() - cycle.wallStart) / 1000 : 0
+    const endedAt = this.accessLog === null ? 0 : this.settings.clock.now()
     if (request !== null) {
       this.outstanding--
       const outcome = (request.outcomeNow = cycle.outcome)
@@ -336,25 +336,25 @@ export class Server {
           this.logError(message)
         )
         if (pending !== null) {
-          this.awaitHooks(cycle, pending, wallSeconds)
+          this.awaitHooks(cycle, pending, endedAt)
           return
         }
       }
     }
-    this.logAccess(cycle, wallSeconds)
+    this.logAccess(cycle, endedAt, endedAt)
   }
 
-  private awaitHooks(cycle: Cycle, pending: Promise<void>, wallSeconds: number): void {
+  private awaitHooks(cycle: Cycle, pending: Promise<void>, endedAt: number): void {
     this.pendingHooks++
     cycle.connection.holdHooks()
     void pending.then(() => {
-      this.logAccess(cycle, wallSeconds)
+      this.logAccess(cycle, endedAt, this.settings.clock.now())
       cycle.connection.hooksDone()
       if (--this.pendingHooks === 0) this.hooksSettled?.()
     })
   }
 
-  private logAccess(cycle: Cycle, wallSeconds: number): void {
+  private logAccess(cycle: Cycle, endedAt: number, loggedAt: number): void {
     if (this.accessLog === null) return
     const request = cycle.owner as RequestCycle | null
     const { head } = cycle
@@ -365,7 +365,8 @@ export class Server {
       status: cycle.status,
       bodyLength: cycle.bodyBytes,
       wireLength: cycle.wireBytes,
-      wallSeconds,
+      wallSeconds: cycle.wallStart > 0 ? (endedAt - cycle.wallStart) / 1000 : 0,
+      loggedAt,
       reason: cycle.refusal,
       requestId: this.accessLog.wantsRequestId && request !== null ? request.requestId : ''
     })

@@ -30,7 +30,7 @@ function head(text: string): RequestHead {
 function request(text: string, more: Partial<AccessRecord> = {}): AccessRecord {
   return {
     head: head(text), requestLine: text.slice(0, text.indexOf('\r\n')), peer: { address: '192.0.2.7', port: 40_000, family: 'IPv4' },
-    status: 200, bodyLength: 13, wireLength: 113, wallSeconds: 0.0001234567, reason: '', requestId: '', ...more
+    status: 200, bodyLength: 13, wireLength: 113, wallSeconds: 0.0001234567, loggedAt: 0, reason: '', requestId: '', ...more
   }
 }
 
@@ -105,13 +105,13 @@ formats('the time is rendered anew each second, and when the clock is set back',
   const clock = new FakeClock()
   const written: string[] = []
   const log = new AccessLog({ logFormat: '%(date_time)s', logXForwardedFor: true, clock }, text => written.push(text.slice(-8)))
-  log.record(request(GET))
+  log.record(request(GET, { loggedAt: clock.now() }))
   clock.advance(999)
-  log.record(request(GET))
+  log.record(request(GET, { loggedAt: clock.now() }))
   clock.advance(1)
-  log.record(request(GET))
+  log.record(request(GET, { loggedAt: clock.now() }))
   clock.jump(-10_000)
-  log.record(request(GET))
+  log.record(request(GET, { loggedAt: clock.now() }))
   assert.equal(written, ['14:19:37', '14:19:37', '14:19:38', '14:19:28'])
 })
 
