@@ -129,13 +129,13 @@ request('CONTENT_TYPE and CONTENT_LENGTH have keys of their own, absent when not
 })
 
 request('a header becomes HTTP_*, whatever its case', () => {
-  const environ = environOf('GET / HTTP/1.1', 'hOsT: h', 'x-fOO-bar9: \t v a l \xe9\t ', 'Path-Info: p', "x!#$%&'*+.^`|~: t", 'X-Empty:')
+  const environ = environOf('GET / HTTP/1.1', 'hOsT: h', 'x-fOO-bar9: \t v a l \xe9\t ', 'Path-Info: p', "x!#$%&'*+.^`|~: t", 'X-Empty:', 'K: v')
   assert.is(environ['HTTP_HOST'], 'h')
   assert.is(environ['HTTP_X_FOO_BAR9'], 'v a l é')
   assert.is(environ['HTTP_PATH_INFO'], 'p')
   assert.is(environ["HTTP_X!#$%&'*+.^`|~"], 't')
   assert.is(environ['HTTP_X_EMPTY'], '')
-  for (const key of ['HTTP_x_foo_bar9', 'HTTP_X-FOO-BAR9', 'HTTP_X_FOO_BAR', 'HTTP_', 'http_host', 'HTTP_HOST ', 'HTTP_ABSENT']) {
+  for (const key of ['HTTP_x_foo_bar9', 'HTTP_X-FOO-BAR9', 'HTTP_X_FOO_BAR', 'HTTP_', 'http_host', 'HTTP_HOST ', 'HTTP_ABSENT', 'HTTP_\u212a']) {
     assert.is(environ[key], undefined, key)
     assert.not(key in environ, key)
   }
