@@ -82,13 +82,20 @@ export class Content implements ContentSink {
     } else {
       this.pieces[this.first++] = EMPTY
       if (this.first === this.pieces.length) {
-        this.pieces.length = 0
+        // Not `length = 0`, which is a call into V8's runtime: 60 ns.
+        this.pieces = []
         this.first = 0
       }
     }
     this.held -= piece.length
     this.source.onContentTaken()
     return piece
+  }
+
+  /** The only piece that is held; null when there is none, or another. */
+  takeLast(): Buffer | null {
+    if (this.first === this.pieces.length) this.cutGather()
+    return this.first < this.pieces.length && this.pieces[this.first]!.length === this.held ? this.take(this.held) : null
   }
 
   /** Puts bytes back in front: for a line reader that looked too far. */
@@ -113,7 +120,7 @@ export class Content implements ContentSink {
   /** Drop what is held and whatever still comes. */
   discard(): void {
     this.discarding = true
-    this.pieces.length = 0
+    this.pieces = []
     this.first = 0
     this.gather = null
     this.held = 0
@@ -139,9 +146,11 @@ export class Content implements ContentSink {
   }
 
   private cutGather(): void {
-    if (this.gather === null || this.gatherTo === this.gatherFrom) return
-    this.pieces.push(this.gather.subarray(this.gatherFrom, this.gatherTo))
-    this.gatherFrom = this.gatherTo
+    const { gather, gatherFrom, gatherTo } = this
+    if (gather === null || gatherTo === gatherFrom) return
+    // A whole small body fills its buffer: a view of it would cost 70 ns for nothing.
+    this.pieces.push(gatherFrom === 0 && gatherTo === gather.length ? gather : gather.subarray(gatherFrom, gatherTo))
+    this.gatherFrom = gatherTo
   }
 }
 

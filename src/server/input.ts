@@ -98,6 +98,10 @@ export class Input {
   read(size?: number | null): Promise<Buffer> {
     const most = sizeOf(size)
     const bound = most === Infinity && size !== Infinity ? this.#source.maxBufferedBody : Infinity
+    if (most === Infinity) {
+      const whole = this.#takeWhole(bound)
+      if (whole !== null) return Promise.resolve(whole)
+    }
     return this.#start<Buffer>(READ, most, bound)
   }
 
@@ -294,6 +298,15 @@ export class Input {
     if (content === null || content.announced < 0 || this.#discarded) return 0
     const rest = this.#rest
     return content.announced - this.#taken + (rest === null ? 0 : rest.length - this.#restStart)
+  }
+
+  /** All that is left, when it has come whole and in one piece and nobody waits: the usual small body, without an operation. Null: not so. */
+  #takeWhole(bound: number): Buffer | null {
+    const { content } = this.#source
+    if (this.#first !== null || this.#rest !== null || content === null || !content.complete || content.held > bound) return null
+    const piece = content.takeLast()
+    if (piece !== null) this.#taken += piece.length
+    return piece
   }
 
   /** The next bytes that are there, at most `most`; null when there are none. */
