@@ -97,6 +97,10 @@ export const faults = [
   fault('an oversized text by its length', 'io/write-buffer.js', "size === text.length ? 'latin1' : 'utf8'", "'latin1'", 'io/write-buffer|server/body|io/large-answers'),
   fault('content is a view of the slab', 'io/content.js', 'const piece = Buffer.allocUnsafe(length);\n            bytes.copy(piece, 0, start, end);\n            this.pieces.push(piece);', 'this.pieces.push(bytes.subarray(start, end));', 'io/canary|io/content|io/uploads'),
   fault('a stash is a view of the slab', 'io/connection.js', 'bytes === this.owned ? rest : Buffer.from(rest)', 'rest', 'io/canary|io/pipelining|conformance/wire'),
+  fault('what TLS decrypts while paused is given at once', 'io/tls-handle-transport.js', 'if (this.reading && this.held.length === 0) {', 'if (true) {', 'io/tls-transport'),
+  fault('the end overtakes what TLS holds', 'io/tls-handle-transport.js', 'else if (this.held.length > 0)', 'else if (false)', 'io/tls-transport'),
+  fault('what is held of the slab is a view of it', 'io/handle-binding.js', 'const bytes = Buffer.allocUnsafeSlow(length);\n    slab.copy(bytes, 0, 0, length);', 'const bytes = slab.subarray(0, length);', 'io/tls-transport|io/handle-transport'),
+  fault('a TLSSocket that is taken over gets no bytes', 'io/handle-binding.js', 'stock.call(this, copyOfSlab(n).buffer)', 'stock.call(this)', 'io/tls-transport|server/takeover'),
   fault('what is yielded twice is sent twice the same', 'io/cycle.js', 'stays ? Uint8Array.prototype.slice.call(piece) : piece', 'piece', 'server/iterables|server/body|io/canary'),
 
   // The answer.

@@ -213,7 +213,6 @@ async function main(): Promise<void> {
   const worst = new Map<string, Measured>()
   for (const row of rows.filter(each => pattern.test(each.name))) {
     for (const transport of transports) {
-      if (row.tls === true && transport === 'handle') continue
       const measured = await measure(row, transport, row.count ?? Number(values.connections))
       say(measured, row.formula)
       if (!measured.holds) process.exitCode = 1

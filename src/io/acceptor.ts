@@ -14,6 +14,7 @@ import { HandleTransport } from './handle-transport.ts'
 import type { Listener } from './listener.ts'
 import { reportInternalError } from './read-slab.ts'
 import { StreamTransport } from './stream-transport.ts'
+import { TlsHandleTransport } from './tls-handle-transport.ts'
 import type { Transport } from './transport.ts'
 
 /** What connections stand on: `stream` is Node's public API, `handle` libuv's handle (faster, on tested platforms), `auto` the best available. */
@@ -113,6 +114,9 @@ export class Acceptor {
   }
 
   private hook(): void {
+    onHandleFault(this.fallBack)
+    // A handshake begins with a net.Socket; the handle is driven after it.
+    if (this.tlsServer !== null) return
     const handle = listeningHandle(this.listener.server)
     if (handle === null) return
     this.hooked = handle
@@ -121,7 +125,6 @@ export class Acceptor {
     handle.onconnection = function (status, connection) {
       acceptor.accepted(this, status, connection)
     }
-    onHandleFault(this.fallBack)
   }
 
   private unhook(): void {
@@ -169,7 +172,7 @@ export class Acceptor {
       const raw = rawSocket(socket)
       if (raw === null) this.blind = true
       else this.shaking.delete(raw)
-      this.owner.onTransport(new StreamTransport(socket, raw, this.listener.path !== null))
+      this.owner.onTransport(this.secured(socket, raw))
     })
     server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
       const raw = rawSocket(socket)
@@ -182,13 +185,19 @@ export class Acceptor {
     })
     return server
   }
+
+  /** Inside 'secureConnection': later some bytes would be with the stream already. */
+  private secured(socket: TLSSocket, raw: Socket | null): Transport {
+    const unix = this.listener.path !== null
+    const transport = this.current === 'handle' && raw !== null ? TlsHandleTransport.over(socket, raw, unix) : null
+    return transport ?? new StreamTransport(socket, raw, unix)
+  }
 }
 
 function whyNoHandles(listener: Listener): string {
-  if (listener.secure) return 'for TLS'
   if (!listener.own) return "for a server of the caller's own"
   if (!prepareHandles()) return 'in this runtime'
-  return listeningHandle(listener.server) === null ? 'for this listener' : ''
+  return listener.secure || listeningHandle(listener.server) !== null ? '' : 'for this listener'
 }
 
 /** The socket that a TLSSocket stands on. Private, so guarded: without it a handshake counts as under way until its connection closes. */

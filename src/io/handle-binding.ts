@@ -1,13 +1,15 @@
-// The only file that touches Node's internal stream interface: testing its pieces before use, and the five calls that HandleTransport makes. Facts and their measurements: handles.md; a wrong call here is a SIGABRT, not an exception. Knows no connection.
+// The only file that touches Node's internal stream interface: testing its pieces before use, and the few calls that the transports on handles make.
+// Facts and their measurements: handles.md; a wrong call here is a SIGABRT, not an exception. Knows no connection.
 import { Buffer } from 'node:buffer'
 import { getSystemErrorName, types } from 'node:util'
 import { internalBinding } from './internal-binding.ts'
+import { isPoisoned } from './poison.ts'
 import { SLAB_SIZE, slab } from './read-slab.ts'
 
-/** A libuv TCP or pipe handle as net.Socket wraps it. */
+/** A libuv TCP or pipe handle as net.Socket wraps it, or what a TLSSocket has in its place. */
 export interface StreamHandle {
   useUserBuffer(slab: Uint8Array): number
-  onread: (this: StreamHandle) => undefined
+  onread: OnRead
   readStart(): number
   readStop(): number
   writeBuffer(request: WriteRequest, bytes: Uint8Array): number
@@ -29,6 +31,9 @@ export interface StreamHandle {
   /** Ours: who reads from it. A property is the cheapest way back (handles.md §9). */
   conn: HandleReader
 }
+
+/** Given the bytes where no buffer of ours is in use; may return the buffer for the next ones. */
+type OnRead = (this: StreamHandle, bytes?: ArrayBuffer) => Uint8Array | undefined
 
 /** What a handle's bytes go to. Neither may keep the slab. */
 export interface HandleReader {
@@ -98,13 +103,15 @@ let kAsync = 0
 /** The request that every write is tried with: one that completed at once has left it untouched. */
 let spare: WriteRequest
 
-/** Which first uses have been seen to work: bit 0 reading, 1 writeBuffer, 2 writev, 3 writeLatin1String, for TCP; the same for pipes four bits up. */
+/** Which first uses have been seen to work: bit 0 reading, 1 writeBuffer, 2 writev, 3 writeLatin1String, for TCP; the same for pipes four bits up;
+ *  bit 8 reading from TLS. */
 let proven = 0
 const READ = 1
 const WRITE = 2
 const WRITEV = 4
 const TEXT = 8
 const PIPE_SHIFT = 4
+const TLS_READ = 256
 const faultListeners: Set<() => void> = new Set()
 let faulty = false
 
@@ -146,6 +153,43 @@ export function startReading(handle: StreamHandle, reader: HandleReader): number
   if (status !== 0) return status
   handle.onread = onRead
   return handle.readStart()
+}
+
+/** The handle of a TLSSocket that has just made its handshake, for its decrypted bytes to be read by `readDecrypted`. It does not read until then.
+ *  Null if it has not the shape we know, or the stream has read something already. Never written to or closed: that stays the socket's (handles.md §10). */
+export function takeTlsHandle(socket: object): StreamHandle | null {
+  const { _handle: handle, readableLength } = socket as { _handle?: unknown; readableLength?: unknown }
+  // `reading` is net.Socket's own knowledge of it: while it is true, as we leave it, the stream never starts or stops the handle.
+  if (!isStreamHandle(handle) || typeof handle.onread !== 'function' || (handle as { reading?: unknown }).reading !== true) return null
+  if (handle.bytesRead !== 0 || readableLength !== 0 || handle.readStop() !== 0) return null
+  if (handle.useUserBuffer(slab) === 0) return handle
+  handle.readStart()
+  return null
+}
+
+/** What is decrypted goes to `reader` from here on, once reading is started; also, after a `readStop`, the rest of what had arrived together.
+ *  Returns how the stream read, for `giveBackReading`. */
+export function readDecrypted(handle: StreamHandle, reader: HandleReader): OnRead {
+  const stock = handle.onread
+  handle.conn = reader
+  handle.onread = onDecrypted
+  return stock
+}
+
+/** The stream reads for itself again, once reading is started. The bytes still come by the slab: it is given copies (handles.md §7). */
+export function giveBackReading(handle: StreamHandle, stock: OnRead): void {
+  handle.onread = function () {
+    const n = state[kRead]
+    return n > 0 ? stock.call(this, copyOfSlab(n).buffer) : stock.call(this)
+  }
+}
+
+/** An owned copy of what was just read, with memory of its own. */
+export function copyOfSlab(length: number): Buffer<ArrayBuffer> {
+  const bytes = Buffer.allocUnsafeSlow(length)
+  slab.copy(bytes, 0, 0, length)
+  if (isPoisoned()) slab.fill(0xdb)
+  return bytes
 }
 
 /** WRITTEN: the kernel has it all. PENDING: `writer` hears of it later, and until then libuv reads the memory. Negative: failed, nothing is held. */
@@ -206,20 +250,28 @@ function hold(request: WriteRequest, writer: HandleWriter, held: Held, size: num
   request.memory = memory
 }
 
-/** Shared by all handles. Anything but `undefined` returned aborts the process; an exception would leave a handle that nobody closes. */
+/** Shared by all plain handles. Anything but `undefined` returned aborts the process; an exception would leave a handle that nobody closes. */
 function onRead(this: StreamHandle): undefined {
-  const n = state[kRead]
-  const reader = this.conn
+  passOn(this, state[kRead], READ << shiftOf(this))
+  return undefined
+}
+
+function onDecrypted(this: StreamHandle): undefined {
+  passOn(this, state[kRead], TLS_READ)
+  return undefined
+}
+
+function passOn(handle: StreamHandle, n: number, proof: number): void {
+  const reader = handle.conn
   try {
     // 0 is EAGAIN: what waited was a multiple of 64 KiB.
     if (n > 0) {
-      if (isProven(this, READ) || provenRead(this, n)) reader.bytesArrived(n)
+      if ((proven & proof) !== 0 || provenRead(handle, n, proof)) reader.bytesArrived(n)
       else reader.readFailed(BROKEN)
     } else if (n < 0) reader.readFailed(n)
   } catch (error) {
     reader.abandon(error)
   }
-  return undefined
 }
 
 function onWriteComplete(this: WriteRequest, status: number): void {
@@ -234,13 +286,13 @@ function onWriteComplete(this: WriteRequest, status: number): void {
   this.memory = null
 }
 
-/** The first read of either class says what later ones rely on: the count is where we look for it, and the bytes are in the slab's bounds. */
-function provenRead(handle: StreamHandle, n: number): boolean {
+/** The first read of each class says what later ones rely on: the count is where we look for it, and the bytes are in the slab's bounds. */
+function provenRead(handle: StreamHandle, n: number, proof: number): boolean {
   if (n > SLAB_SIZE || n !== handle.bytesRead) {
     fault()
     return false
   }
-  proven |= READ << shiftOf(handle)
+  proven |= proof
   return true
 }
 

@@ -1,6 +1,6 @@
 // The Duplex that a taken-over connection on a handle becomes. A net.Socket made over a handle that has read into our slab would silently get no data
 // (handles.md §7), so this is our own, with those of its methods that protocols on top of HTTP use. Bytes it gives are owned copies.
-import { Buffer } from 'node:buffer'
+import type { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
 import {
   type HandleReader,
@@ -11,13 +11,12 @@ import {
   UV_EOF,
   WRITTEN,
   type WriteRequest,
+  copyOfSlab,
   errorName,
   shutDown,
   writeBytes,
   writeViews
 } from './handle-binding.ts'
-import { isPoisoned } from './poison.ts'
-import { slab } from './read-slab.ts'
 import type { Address } from './transport.ts'
 
 type Done = (error?: Error | null) => void
@@ -166,10 +165,7 @@ export class HandleDuplex extends Duplex implements HandleReader, HandleWriter {
   /** @internal */
   bytesArrived(length: number): void {
     this.active()
-    const bytes = Buffer.allocUnsafeSlow(length)
-    slab.copy(bytes, 0, 0, length)
-    if (isPoisoned()) slab.fill(0xdb)
-    if (this.push(bytes) || this.destroyed) return
+    if (this.push(copyOfSlab(length)) || this.destroyed) return
     this.reading = false
     this.handle.readStop()
   }

@@ -1,4 +1,5 @@
 // A Transport over any Duplex: net.Socket, tls.TLSSocket, an in-memory pair. Public Node API only; knows no HTTP.
+// What is `protected` is for TlsHandleTransport, which reads in another way and is the same in all else.
 import { Buffer } from 'node:buffer'
 import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
@@ -36,7 +37,7 @@ function onClose(this: Tied): void {
 }
 
 export class StreamTransport implements Transport {
-  readonly kind: 'stream' = 'stream'
+  readonly kind: 'stream' | 'handle' = 'stream'
   readonly secure: boolean
   pendingBytes: number = 0
   readonly stream: Duplex
@@ -45,7 +46,7 @@ export class StreamTransport implements Transport {
   private readonly unix: boolean
   /** Not a socket: what we write stays visible to the other side as the very same memory. */
   private readonly inMemory: boolean
-  private owner: TransportOwner = NOBODY
+  protected owner: TransportOwner = NOBODY
   /** Given to `write`, not finished: [first, next) is with the stream, [next, length) waits here, `offset` bytes of `next` are gone. */
   private readonly views: Uint8Array[] = []
   private readonly memories: (Buffer | null)[] = []
@@ -59,7 +60,7 @@ export class StreamTransport implements Transport {
   private staleCallbacks: number = 0
   private rest: NodeJS.Immediate | null = null
   private ending: boolean = false
-  private dead: boolean = false
+  protected dead: boolean = false
   private detached: boolean = false
   private sawEnd: boolean = false
   /** We are inside a call into the stream: a foreign one may emit synchronously. */
@@ -96,10 +97,14 @@ export class StreamTransport implements Transport {
       setImmediate(() => this.deliver())
       return
     }
-    stream.on('data', onData)
     stream.on('end', onEnd)
     if (stream.readableEnded) setImmediate(() => this.ended())
-    else stream.resume()
+    else this.startReading()
+  }
+
+  protected startReading(): void {
+    this.stream.on('data', onData)
+    this.stream.resume()
   }
 
   write(bytes: Uint8Array, memory: Buffer | null): void {
@@ -243,8 +248,8 @@ export class StreamTransport implements Transport {
     this.deliverSoon()
   }
 
-  /** The owner threw: an error of ours, and the end of the connection. */
-  private abandon(error: unknown): void {
+  /** @internal The owner threw: an error of ours, and the end of the connection. */
+  abandon(error: unknown): void {
     reportInternalError(error)
     const { owner } = this
     this.reset()

@@ -1,5 +1,6 @@
 // What a connection stands on: bytes in, bytes out, half-close, close, reset. Nothing here knows HTTP.
-// Two implementations: StreamTransport (any Duplex, public Node API) and HandleTransport (libuv's handle); the engine cannot tell which it has.
+// Implementations: StreamTransport (any Duplex, public Node API), HandleTransport (libuv's handle) and TlsHandleTransport (a stream that is read by its
+// handle); the engine cannot tell which it has.
 import type { Buffer } from 'node:buffer'
 import type { Duplex } from 'node:stream'
 
@@ -24,6 +25,7 @@ export interface TransportOwner {
 }
 
 export interface Transport {
+  /** 'handle': Node's internals are in use. */
   readonly kind: 'stream' | 'handle'
   /** TLS. */
   readonly secure: boolean

@@ -84,9 +84,6 @@ function serve(listener: Listener, choice: TransportChoice = 'auto', handshakeTi
   return served
 }
 
-async function serveTls(options: TlsListenOptions = {}, handshakeTimeout?: number): Promise<Served> {
-  return serve(wrapTls(await listen(0), { ...certificate(), ...options }), 'auto', handshakeTimeout)
-}
 
 test.before(() => setPoison(true))
 test.after(() => setPoison(false))
@@ -99,22 +96,24 @@ test.after.each(async () => {
   }
 })
 
-test('auto is handle for a plain listener of ours here, stream for all others', async () => {
+test('auto is handle for a listener of ours here, with TLS or without, stream for all others', async () => {
   const listed = process.platform === 'linux' && ['20', '22', '24', '26'].includes(process.versions.node.split('.')[0]!)
   assert.is(serve(await listen(0)).acceptor.kind, listed ? 'handle' : 'stream')
   assert.is(serve(await listen(socketPath())).acceptor.kind, listed ? 'handle' : 'stream')
   assert.is(serve(await listen(0), 'stream').acceptor.kind, 'stream')
-  assert.is((await serveTls()).acceptor.kind, 'stream')
+  assert.is(serve(wrapTls(await listen(0), certificate())).acceptor.kind, listed ? 'handle' : 'stream')
+  assert.is(serve(wrapTls(await listen(0), certificate()), 'stream').acceptor.kind, 'stream')
   const server = net.createServer().listen(0, '127.0.0.1')
   await within(PATIENCE, once(server, 'listening'), 'listening')
   assert.is(serve(fromServer(server)).acceptor.kind, 'stream')
 })
 
-test("handle is an error for TLS and for a server of the caller's own", async () => {
+test("handle is an error for a server of the caller's own", async () => {
   const codes: unknown[] = []
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await within(PATIENCE, once(server, 'listening'), 'listening')
-  for (const listener of [wrapTls(await listen(0), certificate()), fromServer(server)]) {
+  for (const server of [net.createServer(), tls.createServer(certificate())]) {
+    server.listen(0, '127.0.0.1')
+    await within(PATIENCE, once(server, 'listening'), 'listening')
+    const listener = fromServer(server)
     try {
       new Acceptor(listener, 'handle', 1000, new Log())
     } catch (error) {
@@ -202,161 +201,166 @@ test('a connection whose handle has another shape goes to the stream transport, 
   second.destroy()
 })
 
-test('TLS: echo, secure, addresses', async () => {
-  const { log, port, acceptor } = await serveTls()
-  const client = await connectTls(port)
-  const transport = await log.transport()
-  assert.is(transport.secure, true)
-  assert.is(transport.kind, 'stream')
-  assert.is(acceptor.handshakes, 0)
-  assert.equal(transport.peerAddress(), { address: '127.0.0.1', port: client.localPort, family: 'IPv4' })
-  assert.equal(transport.localAddress(), { address: '127.0.0.1', port, family: 'IPv4' })
-  new Echo(transport)
-  client.end('hello')
-  assert.is((await collect(client)).toString(), 'hello')
-})
+for (const choice of ['stream', 'handle'] as const) {
+  const serveTls = async (options: TlsListenOptions = {}, handshakeTimeout?: number): Promise<Served> =>
+    serve(wrapTls(await listen(0), { ...certificate(), ...options }), choice, handshakeTimeout)
 
-test('TLS over a unix socket', async () => {
-  const path = socketPath()
-  const { log } = serve(wrapTls(await listen(path), certificate()))
-  const client = await connectTls(path)
-  const transport = await log.transport()
-  assert.is(transport.peerAddress().family, 'unix')
-  new Echo(transport)
-  client.end('hello')
-  assert.is((await collect(client)).toString(), 'hello')
-})
+  test(`${choice}, TLS: echo, secure, addresses`, async () => {
+    const { log, port, acceptor } = await serveTls()
+    const client = await connectTls(port)
+    const transport = await log.transport()
+    assert.is(transport.secure, true)
+    assert.is(transport.kind, choice)
+    assert.is(acceptor.handshakes, 0)
+    assert.equal(transport.peerAddress(), { address: '127.0.0.1', port: client.localPort, family: 'IPv4' })
+    assert.equal(transport.localAddress(), { address: '127.0.0.1', port, family: 'IPv4' })
+    new Echo(transport)
+    client.end('hello')
+    assert.is((await collect(client)).toString(), 'hello')
+  })
 
-test('TLS connections made before start make their handshake after it', async () => {
-  const plain = await listen(0)
-  const accepted = once(plain.server, 'connection')
-  const client = tls.connect({ port: plain.address().port, host: '127.0.0.1', rejectUnauthorized: false })
-  await within(PATIENCE, accepted, 'accept')
-  const { log } = serve(wrapTls(plain, certificate()))
-  await within(PATIENCE, once(client, 'secureConnect'), 'handshake')
-  const transport = await log.transport()
-  client.destroy()
-  transport.destroy()
-})
+  test(`${choice}, TLS: over a unix socket`, async () => {
+    const path = socketPath()
+    const { log } = serve(wrapTls(await listen(path), certificate()), choice)
+    const client = await connectTls(path)
+    const transport = await log.transport()
+    assert.is(transport.peerAddress().family, 'unix')
+    new Echo(transport)
+    client.end('hello')
+    assert.is((await collect(client)).toString(), 'hello')
+  })
 
-test('TLS: a reset is one for the peer', async () => {
-  const { log, port } = await serveTls()
-  const client = await connectTls(port)
-  const transport = await log.transport()
-  new Echo(transport)
-  client.write('x')
-  assert.is((await readExactly(client, 1)).toString(), 'x')
-  const how = closing(client)
-  transport.reset()
-  transport.reset()
-  transport.destroy()
-  assert.is(await how, 'ECONNRESET')
-})
+  test(`${choice}, TLS: connections made before start make their handshake after it`, async () => {
+    const plain = await listen(0)
+    const accepted = once(plain.server, 'connection')
+    const client = tls.connect({ port: plain.address().port, host: '127.0.0.1', rejectUnauthorized: false })
+    await within(PATIENCE, accepted, 'accept')
+    const { log } = serve(wrapTls(plain, certificate()), choice)
+    await within(PATIENCE, once(client, 'secureConnect'), 'handshake')
+    const transport = await log.transport()
+    client.destroy()
+    transport.destroy()
+  })
 
-test('ALPN: http/1.1 is agreed on, only h2 is refused', async () => {
-  const { log, port } = await serveTls({ ALPNProtocols: ['h2'] })
-  const client = await connectTls(port, { ALPNProtocols: ['h2', 'http/1.1'] })
-  assert.is(client.alpnProtocol, 'http/1.1')
-  await log.transport()
-  const refused = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'] })
-  assert.ok((await closing(refused)).includes('ALERT'))
-  await log.until('a failed handshake', () => log.failures.length === 1)
-  assert.equal(log.failures, ['ERR_SSL_NO_APPLICATION_PROTOCOL'])
-  client.destroy()
-})
+  test(`${choice}, TLS: a reset is one for the peer`, async () => {
+    const { log, port } = await serveTls()
+    const client = await connectTls(port)
+    const transport = await log.transport()
+    new Echo(transport)
+    client.write('x')
+    assert.is((await readExactly(client, 1)).toString(), 'x')
+    const how = closing(client)
+    transport.reset()
+    transport.reset()
+    transport.destroy()
+    assert.is(await how, 'ECONNRESET')
+  })
 
-test('plain HTTP to the TLS port is a failed handshake', async () => {
-  const { log, port } = await serveTls()
-  const client = await connectTo(port)
-  client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
-  await closing(client)
-  await log.until('a failed handshake', () => log.failures.length === 1)
-  assert.equal(log.failures, ['ERR_SSL_HTTP_REQUEST'])
-  assert.is(log.transports.length, 0)
-})
+  test(`${choice}, TLS: ALPN: http/1.1 is agreed on, only h2 is refused`, async () => {
+    const { log, port } = await serveTls({ ALPNProtocols: ['h2'] })
+    const client = await connectTls(port, { ALPNProtocols: ['h2', 'http/1.1'] })
+    assert.is(client.alpnProtocol, 'http/1.1')
+    await log.transport()
+    const refused = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'] })
+    assert.ok((await closing(refused)).includes('ALERT'))
+    await log.until('a failed handshake', () => log.failures.length === 1)
+    assert.equal(log.failures, ['ERR_SSL_NO_APPLICATION_PROTOCOL'])
+    client.destroy()
+  })
 
-test('a peer that leaves during its handshake', async () => {
-  const { log, port, acceptor } = await serveTls()
-  const client = await connectTo(port)
-  client.write(Buffer.from([0x16]))
-  await new Promise(resolve => setImmediate(resolve))
-  client.destroy()
-  await log.until('a failed handshake', () => log.failures.length === 1)
-  assert.is(acceptor.handshakes, 0)
-})
-
-test('a stalled handshake is counted and can be destroyed, silently', async () => {
-  const { log, port, acceptor, listener } = await serveTls()
-  const established = await connectTls(port)
-  new Echo(await log.transport())
-  const accepted = once(listener.server, 'connection')
-  const client = await connectTo(port)
-  await within(PATIENCE, accepted, 'accept')
-  assert.is(acceptor.handshakes, 1)
-  const closed = closing(client)
-  acceptor.destroyHandshakes()
-  await closed
-  assert.is(acceptor.handshakes, 0)
-  assert.equal(log.failures, [])
-  established.end('untouched')
-  assert.is((await collect(established)).toString(), 'untouched')
-})
-
-test('a handshake that takes too long', async () => {
-  const { log, port, acceptor } = await serveTls({}, 30)
-  const client = await connectTo(port)
-  await closing(client)
-  await log.until('a failed handshake', () => log.failures.length === 1)
-  assert.equal(log.failures, ['ERR_TLS_HANDSHAKE_TIMEOUT'])
-  assert.is(acceptor.handshakes, 0)
-})
-
-test('a throwing SNI callback fails its handshake and nothing else', async () => {
-  const wrong = [
-    () => {
-      throw new Error('a broken callback')
-    },
-    async () => {
-      throw new Error('a broken promise')
-    },
-    (_name: string, done: (error: Error | null) => void) => {
-      done(new Error('refused'))
-      throw new Error('and broken')
-    }
-  ]
-  for (const SNICallback of wrong) {
-    const { log, port } = await serveTls({ SNICallback })
-    const client = tls.connect({ port, host: '127.0.0.1', servername: 'localhost', rejectUnauthorized: false })
+  test(`${choice}, TLS: plain HTTP to the TLS port is a failed handshake`, async () => {
+    const { log, port } = await serveTls()
+    const client = await connectTo(port)
+    client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
     await closing(client)
     await log.until('a failed handshake', () => log.failures.length === 1)
+    assert.equal(log.failures, ['ERR_SSL_HTTP_REQUEST'])
     assert.is(log.transports.length, 0)
-    const other = await connectTls(port)
+  })
+
+  test(`${choice}, TLS: a peer that leaves during its handshake`, async () => {
+    const { log, port, acceptor } = await serveTls()
+    const client = await connectTo(port)
+    client.write(Buffer.from([0x16]))
+    await new Promise(resolve => setImmediate(resolve))
+    client.destroy()
+    await log.until('a failed handshake', () => log.failures.length === 1)
+    assert.is(acceptor.handshakes, 0)
+  })
+
+  test(`${choice}, TLS: a stalled handshake is counted and can be destroyed, silently`, async () => {
+    const { log, port, acceptor, listener } = await serveTls()
+    const established = await connectTls(port)
+    new Echo(await log.transport())
+    const accepted = once(listener.server, 'connection')
+    const client = await connectTo(port)
+    await within(PATIENCE, accepted, 'accept')
+    assert.is(acceptor.handshakes, 1)
+    const closed = closing(client)
+    acceptor.destroyHandshakes()
+    await closed
+    assert.is(acceptor.handshakes, 0)
+    assert.equal(log.failures, [])
+    established.end('untouched')
+    assert.is((await collect(established)).toString(), 'untouched')
+  })
+
+  test(`${choice}, TLS: a handshake that takes too long`, async () => {
+    const { log, port, acceptor } = await serveTls({}, 30)
+    const client = await connectTo(port)
+    await closing(client)
+    await log.until('a failed handshake', () => log.failures.length === 1)
+    assert.equal(log.failures, ['ERR_TLS_HANDSHAKE_TIMEOUT'])
+    assert.is(acceptor.handshakes, 0)
+  })
+
+  test(`${choice}, TLS: a throwing SNI callback fails its handshake and nothing else`, async () => {
+    const wrong = [
+      () => {
+        throw new Error('a broken callback')
+      },
+      async () => {
+        throw new Error('a broken promise')
+      },
+      (_name: string, done: (error: Error | null) => void) => {
+        done(new Error('refused'))
+        throw new Error('and broken')
+      }
+    ]
+    for (const SNICallback of wrong) {
+      const { log, port } = await serveTls({ SNICallback })
+      const client = tls.connect({ port, host: '127.0.0.1', servername: 'localhost', rejectUnauthorized: false })
+      await closing(client)
+      await log.until('a failed handshake', () => log.failures.length === 1)
+      assert.is(log.transports.length, 0)
+      const other = await connectTls(port)
+      await log.transport()
+      other.destroy()
+    }
+  })
+
+  test(`${choice}, TLS: an SNI callback chooses the certificate`, async () => {
+    const { port, log } = await serveTls({ SNICallback: (_name, done) => done(null, tls.createSecureContext(certificate('renewed'))) })
+    const client = await connectTls(port, { servername: 'localhost' })
+    assert.is(client.getPeerCertificate().subject.O, 'renewed')
     await log.transport()
-    other.destroy()
-  }
-})
+    client.destroy()
+  })
 
-test('an SNI callback chooses the certificate', async () => {
-  const { port, log } = await serveTls({ SNICallback: (_name, done) => done(null, tls.createSecureContext(certificate('renewed'))) })
-  const client = await connectTls(port, { servername: 'localhost' })
-  assert.is(client.getPeerCertificate().subject.O, 'renewed')
-  await log.transport()
-  client.destroy()
-})
-
-test('setSecureContext changes the certificate of the handshakes to come', async () => {
-  const { log, port, listener } = await serveTls()
-  const before = await connectTls(port)
-  assert.is(before.getPeerCertificate().subject.O, undefined)
-  new Echo(await log.transport())
-  listener.setSecureContext(certificate('renewed'))
-  const after = await connectTls(port)
-  assert.is(after.getPeerCertificate().subject.O, 'renewed')
-  before.write('still here')
-  assert.is((await readExactly(before, 10)).toString(), 'still here')
-  before.destroy()
-  after.destroy()
-})
+  test(`${choice}, TLS: setSecureContext changes the certificate of the handshakes to come`, async () => {
+    const { log, port, listener } = await serveTls()
+    const before = await connectTls(port)
+    assert.is(before.getPeerCertificate().subject.O, undefined)
+    new Echo(await log.transport())
+    listener.setSecureContext(certificate('renewed'))
+    const after = await connectTls(port)
+    assert.is(after.getPeerCertificate().subject.O, 'renewed')
+    before.write('still here')
+    assert.is((await readExactly(before, 10)).toString(), 'still here')
+    before.destroy()
+    after.destroy()
+  })
+}
 
 test("a tls.Server of the caller's own", async () => {
   const server = tls.createServer({ ...certificate(), allowHalfOpen: true }).listen(0, '127.0.0.1')

@@ -27,7 +27,8 @@ const KINDS: Kind[] = [
   { name: 'stream over TLS', choice: 'stream', over: 'tls' },
   { name: 'stream in memory', choice: 'stream', over: 'memory' },
   { name: 'handle over TCP', choice: 'handle', over: 'tcp' },
-  { name: 'handle over a unix socket', choice: 'handle', over: 'unix' }
+  { name: 'handle over a unix socket', choice: 'handle', over: 'unix' },
+  { name: 'handle over TLS', choice: 'handle', over: 'tls' }
 ]
 
 /** Writes down all that the transport says, and lets a test wait for it. */

@@ -1,17 +1,19 @@
-// eventlet wsgi_test.py, TestHttpd: TLS. Only the stream transport speaks it; asking for handles there is an error and no fall-back (design §1).
+// eventlet wsgi_test.py, TestHttpd: TLS.
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Application } from '../../src/server/application.ts'
-import { listen, wrapTls } from '../../src/io/listener.ts'
-import { serve } from '../../src/server/serve.ts'
 import { Harness, until } from '../support/harness.ts'
-import { certificate, closing, connectTls, connectTo } from '../support/sockets.ts'
-import { within } from '../support/within.ts'
-import { CLOSE, H, echo, hello } from './support.ts'
+import { closing, connectTo } from '../support/sockets.ts'
+import { CLOSE, H, hello } from './support.ts'
 
-const tls = suite('parity: TLS')
-const h = new Harness({ name: 'stream, TLS', transport: 'stream', over: 'tls' })
-const test = (name: string, body: () => Promise<void>): void => tls(name, () => h.run(body))
+const kinds = (['stream', 'handle'] as const).map(transport => ({
+  tls: suite(`parity: TLS (${transport})`),
+  harness: new Harness({ name: `${transport}, TLS`, transport, over: 'tls' })
+}))
+let h = kinds[0]!.harness
+const test = (name: string, body: () => Promise<void>): void => {
+  for (const { tls, harness } of kinds) tls(name, () => (h = harness).run(body))
+}
 
 test('test_012_ssl_server', async () => {
   const seen: unknown[] = []
@@ -24,7 +26,8 @@ test('test_012_ssl_server', async () => {
   }
   const { log } = await h.serve(wsgiApp)
   // Reference L1.
-  assert.match(log[0]!, /^\(\d+\) wsgi starting up on https:\/\/127\.0\.0\.1:\d+ \(stream transport\)$/)
+  assert.match(log[0]!, /^\(\d+\) wsgi starting up on https:\/\/127\.0\.0\.1:\d+ \((stream|handle) transport\)$/)
+  assert.ok(log[0]!.includes(`(${h.kind.transport} transport)`))
   const client = await h.connect()
   await client.send(`POST /foo HTTP/1.1\r\n${H}${CLOSE}Content-Length: 3\r\n\r\nabc`)
   assert.ok((await client.untilEnd()).toString('latin1').endsWith('\r\n\r\nabc'))
@@ -84,18 +87,4 @@ test('test_028_ssl_handshake_errors', async () => {
   mute.destroy()
 })
 
-tls('a TLS listener and the handle transport: refused at the start', async () => {
-  const listener = wrapTls(await listen(0), certificate())
-  try {
-    assert.throws(() => serve(listener, echo, { transport: 'handle', logOutput: false }), (error: { code?: string }) => error.code === 'ERR_WIRELET_TRANSPORT')
-    const server = serve(listener, hello, { transport: 'auto', logOutput: false })
-    assert.is(server.transport, 'stream')
-    const socket = await connectTls(server.address.port)
-    socket.destroy()
-    await within(5_000, server.close({ timeout: 0 }), 'the server to close')
-  } finally {
-    await listener.close()
-  }
-})
-
-tls.run()
+for (const { tls } of kinds) tls.run()

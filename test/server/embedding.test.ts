@@ -187,7 +187,7 @@ test('several servers in one process, each with its own options, transport, coun
   const a = await started(application('a'), { transport: 'stream', environ: { 'my.name': 'A' }, capitalizeResponseHeaders: true, urlLengthLimit: 100 })
   const b = await started(application('b'), { transport: 'handle', environ: { 'my.name': 'B' }, capitalizeResponseHeaders: false, keepalive: false })
   const listener = wrapTls(await listen(0), certificate())
-  const c = serve(listener, application('c'), { logOutput: false, maxHttpVersion: 'HTTP/1.0' })
+  const c = serve(listener, application('c'), { logOutput: false, transport: 'stream', maxHttpVersion: 'HTTP/1.0' })
   servers.push(c)
   assert.equal([a.transport, b.transport, c.transport], ['stream', 'handle', 'stream'])
   const long = `/${'x'.repeat(200)}`

@@ -16,7 +16,18 @@ import { RawClient, WAIT } from '../support/raw-client.ts'
 import { certificate, certificatePath, closing, connectTls, connectTo, socketPath } from '../support/sockets.ts'
 import { within } from '../support/within.ts'
 
-const test = suite('TLS')
+/** Every test is run on both; what it starts, stands on this one. */
+let transport: 'stream' | 'handle' = 'stream'
+const suites = (['stream', 'handle'] as const).map(kind => ({ kind, tests: suite(`TLS (${kind})`) }))
+
+function test(name: string, body: () => unknown): void {
+  for (const { kind, tests } of suites) {
+    tests(name, () => {
+      transport = kind
+      return body() as Promise<void>
+    })
+  }
+}
 
 interface Running {
   server: Server
@@ -31,15 +42,17 @@ let listeners: Listener[] = []
 /** The server's timers, and TLS's, do not keep the process awake. */
 let awake: NodeJS.Timeout | undefined
 
-test.before.each(() => {
-  awake = setInterval(() => {}, 1_000)
-})
-test.after.each(async () => {
-  clearInterval(awake)
-  for (const client of clients.splice(0)) client.destroy()
-  await within(WAIT, Promise.all(servers.splice(0).map(server => server.close({ timeout: 0 }))), 'the servers to close')
-  await Promise.all(listeners.splice(0).map(listener => listener.close()))
-})
+for (const { tests } of suites) {
+  tests.before.each(() => {
+    awake = setInterval(() => {}, 1_000)
+  })
+  tests.after.each(async () => {
+    clearInterval(awake)
+    for (const client of clients.splice(0)) client.destroy()
+    await within(WAIT, Promise.all(servers.splice(0).map(server => server.close({ timeout: 0 }))), 'the servers to close')
+    await Promise.all(listeners.splice(0).map(listener => listener.close()))
+  })
+}
 
 async function start(application: Application, options: TlsListenOptions = certificate(), more: ServeOptions = {}): Promise<Running> {
   const plain = await listen(0)
@@ -47,7 +60,7 @@ async function start(application: Application, options: TlsListenOptions = certi
   const listener = wrapTls(plain, options)
   const log: string[] = []
   const push = (line: string): unknown => log.push(line)
-  const server = serve(listener, application, { log: { info: push, debug: push, error: push }, logFormat: '%(request_line)s %(status_code)d %(body_length)d', ...more })
+  const server = serve(listener, application, { log: { info: push, debug: push, error: push }, logFormat: '%(request_line)s %(status_code)d %(body_length)d', transport, ...more })
   servers.push(server)
   return { server, listener, port: server.address.port, log }
 }
@@ -106,7 +119,7 @@ test('certfile and keyfile', async () => {
   assert.is((await client.response()).text, '/a')
   assert.is(listener.url, `https://127.0.0.1:${port}`)
   assert.is(server.url, listener.url)
-  assert.is(server.transport, 'stream')
+  assert.is(server.transport, transport)
 })
 
 test('the certificate is one that its authority vouches for', async () => {
@@ -133,7 +146,7 @@ test('wrong files: told at once, with the path or what is wrong, and the listene
   assert.match(attempt(() => wrapTls(plain, { ...good, keyfile: certificatePath('renewed.key') })).message, /mismatch/)
   assert.match(attempt(() => wrapTls(wrapTls(plain, good), good)).message, 'encrypted already')
   rmSync(directory, { recursive: true })
-  const server = serve(wrapTls(plain, good), echoPath, { logOutput: false })
+  const server = serve(wrapTls(plain, good), echoPath, { transport, logOutput: false })
   servers.push(server)
   await serves(server.address.port)
 })
@@ -463,7 +476,7 @@ test('over a unix socket', async () => {
   const server = serve(listener, (environ, startResponse) => {
     startResponse(200)
     return [`${environ['wsgi.url_scheme']} ${environ.REMOTE_ADDR} ${environ['wirelet.tls']!.protocol}`]
-  }, { logOutput: false })
+  }, { transport, logOutput: false })
   servers.push(server)
   const socket = await connectTls(path)
   clients.push(socket)
@@ -640,4 +653,4 @@ test('a refused request over TLS: one clean line', async () => {
   assert.ok(log.every(line => /^[\x20-\x7e]*$/.test(line)), log.join('\n'))
 })
 
-test.run()
+for (const { tests } of suites) tests.run()

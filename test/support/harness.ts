@@ -29,7 +29,10 @@ const UNIX: Kind[] = [
   { name: 'stream, unix socket', transport: 'stream', over: 'unix' },
   { name: 'handle, unix socket', transport: 'handle', over: 'unix' }
 ]
-const TLS: Kind[] = [{ name: 'stream, TLS', transport: 'stream', over: 'tls' }]
+const TLS: Kind[] = [
+  { name: 'stream, TLS', transport: 'stream', over: 'tls' },
+  { name: 'handle, TLS', transport: 'handle', over: 'tls' }
+]
 const MEMORY: Kind[] = [{ name: 'stream, in memory', transport: 'stream', over: 'memory' }]
 
 /** More than the two transports over TCP. */

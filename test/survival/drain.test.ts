@@ -30,7 +30,7 @@ for (const transport of ['stream', 'handle'] as const) {
   })
 
   tests('an unfinished handshake holds up nothing', async () => {
-    const round = await drainRound({ transport: 'stream', seed: 5, tls: true })
+    const round = await drainRound({ transport, seed: 5, tls: true })
     assert.equal([round.lost, round.faults, round.code], [[], [], 0])
     assert.ok(round.took < IDLE_GRACE, `${round.took} ms`)
   })
