@@ -106,7 +106,7 @@ async function finish(first: Sample): Promise<void> {
 }
 
 servers.push(serve(await listen(0), application, options))
-servers.push(serve(wrapTls(await listen(0), certificate()), application, { ...options, transport: 'stream' }))
+servers.push(serve(wrapTls(await listen(0), certificate()), application, options))
 const first = sample()
 const sampling = setInterval(() => tell({ kind: 'sample', sample: sample() }), 1000)
 process.on('message', () => void finish(first))

@@ -140,7 +140,7 @@ function report(server: Server): Report {
 
 const plain = await listen(0)
 const server = serve(tls ? wrapTls(plain, certificate()) : plain, all, { log: { write: () => true }, ...options })
-const second = alsoTls ? serve(wrapTls(await listen(0), certificate()), all, { log: { write: () => true }, ...options, transport: 'stream' }) : null
+const second = alsoTls ? serve(wrapTls(await listen(0), certificate()), all, { log: { write: () => true }, ...options }) : null
 
 async function obey(order: Order): Promise<void> {
   if (order.kind === 'report') process.send?.(report(server))
