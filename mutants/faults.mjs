@@ -127,7 +127,7 @@ export const faults = [
   // Time.
   fault('deadlines a tick early', 'io/deadlines.js', 'return this.now + TICK + ms;', 'return this.now + ms;', 'io/deadlines'),
   fault('deadlines never', 'io/deadlines.js', 'return this.now + TICK + ms;', 'return this.now + TICK - ms;', 'io/deadlines'),
-  fault('a late tick expires at once', 'io/deadlines.js', 'if (elapsed >= 2 * TICK)\n            return;', '', 'io/deadlines'),
+  fault('a late tick expires at once', 'io/deadlines.js', 'this.now += TICK;\n            return;', 'this.now += TICK;', 'io/deadlines'),
   fault('a stall is forgotten', 'io/progress.js', 'this.stalled += TICK;', 'this.stalled = TICK;', 'io/progress|io/deadlines'),
   fault('the rate is judged at once', 'io/progress.js', 'this.active >= grace + TICK', 'true', 'io/progress|io/deadlines'),
   fault('the sweep loses its place', 'io/deadlines.js', 'if (this.cursor === timed)\n            this.cursor = timed.nextTimed;', '', 'io/deadlines'),

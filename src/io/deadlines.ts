@@ -15,8 +15,8 @@ export interface Timed {
 }
 
 export class Deadlines {
-  /** Milliseconds in which the event loop was responsive: a tick that comes late advances it by nothing, so that a blocked loop adds its
-   *  lateness to every deadline, and nothing expires before the poll phase has delivered what peers sent meanwhile (design §2.8). */
+  /** Milliseconds in which the event loop was responsive: a tick that comes late counts as one in time and expires nothing, so that a blocked loop
+   *  adds its lateness to every deadline, and nothing expires before the poll phase has delivered what peers sent meanwhile (design §2.8). */
   now = 0
   /** Sweeps and starts so far. Changes at least twice a second while anything is timed. */
   count = 0
@@ -68,7 +68,10 @@ export class Deadlines {
     const real = this.clock.now()
     const elapsed = real - this.due + TICK
     this.due = real + TICK
-    if (elapsed >= 2 * TICK) return
+    if (elapsed >= 2 * TICK) {
+      this.now += TICK
+      return
+    }
     // What a tick is late by counts as long as it is little: else a loop that is always busy would give its slow peers twice the time.
     this.now += Math.max(elapsed, TICK)
     this.cursor = this.first
