@@ -1,7 +1,7 @@
 // listen, wrapTls, fromServer: where connections may come from, and what happens to those that come early.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, lstatSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import * as net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -45,8 +45,7 @@ async function connectEarly(listener: Listener): Promise<net.Socket> {
 
 /** A socket file whose listener died without removing it. */
 async function staleSocket(): Promise<string> {
-  const directory = mkdtempSync(join(tmpdir(), 'wl-'))
-  const path = join(directory, 'stale')
+  const path = socketPath('stale')
   const script = `require('node:net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`
   await within(PATIENCE, once(spawn(process.execPath, ['-e', script]), 'exit'), 'the listener to die')
   assert.ok(lstatSync(path).isSocket())

@@ -1,6 +1,6 @@
 // Raw clients: as close to the wire as a test can be from JavaScript.
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import * as net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,10 +22,13 @@ export function certificate(name: 'localhost' | 'renewed' = 'localhost'): { cert
   return { cert: readFileSync(certificatePath(`${name}.crt`)), key: readFileSync(certificatePath(`${name}.key`)) }
 }
 
-/** A path for a unix socket in a directory of its own: short, because sun_path is. */
+/** A path for a unix socket in a directory of its own, which goes with the process: short, because sun_path is. */
 export function socketPath(name = 's'): string {
-  return join(mkdtempSync(join(tmpdir(), 'wl-')), name)
+  const directory = mkdtempSync(join(tmpdir(), 'wl-'))
+  if (directories.push(directory) === 1) process.on('exit', () => directories.forEach(one => rmSync(one, { recursive: true, force: true })))
+  return join(directory, name)
 }
+const directories: string[] = []
 
 /** Connected, half-open allowed; to a port of 127.0.0.1 or a unix socket's path. */
 export async function connectTo(where: number | string): Promise<net.Socket> {
