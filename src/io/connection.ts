@@ -11,9 +11,10 @@ import { Cycle } from './cycle.ts'
 import { TICK, type Timed } from './deadlines.ts'
 import type { Engine } from './engine.ts'
 import { HeadReader, requestLine } from './head-reader.ts'
-import { Outgoing } from './outgoing.ts'
+import type { Outgoing } from './outgoing.ts'
 import { Refusal } from './refusal.ts'
 import { encodeResponseHead, renderRefusal } from './response-head.ts'
+import { NO_TRAFFIC, type Traffic } from './traffic.ts'
 import type { Transport, TransportOwner } from './transport.ts'
 
 // States, as in design §3.
@@ -37,61 +38,32 @@ const TURN_PIECES = 4096
 /** Cycles whose post hooks are still running: beyond it no further request is read. */
 const MAX_PENDING_HOOKS = 16
 
+/** No deadline. A number as small as all others: one field that may hold Infinity costs 16 bytes more in every connection. */
+const NEVER = 0
+
 const TRACE_ANSWER = encodeResponseHead(501, [['Content-Type', 'text/plain']], true)
 const TRACE_TEXT = ['TRACE is not supported\r\n']
 
 export class Connection implements TransportOwner, Timed, ContentSource {
   readonly engine: Engine
   readonly transport: Transport
-  readonly out: Outgoing
-  /** Told when the connection is over (custom pools). */
-  whenClosed: (() => void) | null = null
   previousTimed: Timed | null = null
   nextTimed: Timed | null = null
   previousIdle: Connection | null = null
   nextIdle: Connection | null = null
-  isIdle = false
   private state = NEW
-  private cycle: Cycle | null = null
-  /** Virtual time at which the state's own wait ends (first byte, head, idle, linger). */
-  private deadline = 0
-  /** Lent while a head is incomplete. */
-  private reader: HeadReader | null = null
-  /** Input that was read and not interpreted: pipelined requests, or what the turn had no room for. Reading is paused meanwhile. */
-  private stash: Buffer | null = null
-  /** The stash being interpreted: ours already, its rest need not be copied. */
-  private owned: Buffer | null = null
-  /** What follows the request being started, while `onHead` runs: part of it goes along in a takeover. */
-  private rest: Buffer | null = null
-  private restStart = 0
-  private restEnd = 0
-  /** Content of the current request that is still to come. */
-  private incoming: ContentReader | null = null
-  /** Octets discarded while lingering. */
-  private lingered = 0
-  private paused = false
-  private peerEnded = false
-  private finSent = false
-  /** In a transport's read callback: its end flushes. */
-  private inRead = false
-  private interpreting = false
-  private flushScheduled = false
-  private turnScheduled = false
-  private writableWanted = false
-  private turnCycles = 0
-  private turnBytes = 0
-  private turnPieces = 0
-  private pendingHooks = 0
-  private mayCutAtDrain = false
-  /** After a takeover: the connection as its new owner has it. */
-  private duplex: Duplex | null = null
-  /** The cycle that took it over, until its application returns or the connection closes. */
-  private taken: Cycle | null = null
+  /** Virtual time at which the state's own wait ends (first byte, head, idle, linger), or `NEVER`. */
+  private deadline = NEVER
+  /** Borrowed from the first byte of a request until it is idle again, and kept to the end of one that closes or is taken over. */
+  private traffic = NO_TRAFFIC
 
   constructor(engine: Engine, transport: Transport) {
     this.engine = engine
     this.transport = transport
-    this.out = new Outgoing(engine, transport)
+  }
+
+  get out(): Outgoing {
+    return this.traffic.out
   }
 
   start(): void {
@@ -103,23 +75,39 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   // ── Input ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   onBytes(bytes: Buffer, start: number, end: number): void {
-    this.turnCycles = this.turnBytes = this.turnPieces = 0
+    const traffic = this.borrow()
+    traffic.beginTurn()
     this.engine.counters.bytesRead += end - start
-    if (this.stash !== null) {
+    if (traffic.stash !== null) {
       this.stashRest(bytes, start, end)
       return
     }
-    this.inRead = true
+    traffic.inRead = true
     // Whatever context this callback has: a handle's is none, a stream's that of whoever pushed.
     this.engine.root.runInAsyncScope(this.interpret, this, bytes, start, end)
     leftScope()
     this.settle()
-    this.inRead = false
+    traffic.inRead = false
+    this.giveBack()
+  }
+
+  private borrow(): Traffic {
+    if (this.traffic === NO_TRAFFIC) this.traffic = this.engine.lendTraffic()
+    return this.traffic
+  }
+
+  /** At the end of whatever may have been the last to happen: an idle connection has nothing that waits. */
+  private giveBack(): void {
+    const { traffic } = this
+    if (this.state !== IDLE || !traffic.over || traffic === NO_TRAFFIC || this.transport.pendingBytes > 0) return
+    this.traffic = NO_TRAFFIC
+    this.engine.giveBackTraffic(traffic)
   }
 
   onEnd(): void {
-    this.peerEnded = true
-    if (this.stash === null) this.inputEnded()
+    const traffic = this.borrow()
+    traffic.peerEnded = true
+    if (traffic.stash === null) this.inputEnded()
   }
 
   /** The peer ended its side, and all that it sent has been interpreted. */
@@ -145,8 +133,9 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   }
 
   onDrained(): void {
-    this.turnCycles = this.turnBytes = this.turnPieces = 0
-    if (this.out.bytes > 0) this.flush()
+    const traffic = this.borrow()
+    traffic.beginTurn()
+    if (traffic.out.bytes > 0) this.flush()
     else this.afterFlush()
     this.goOn()
   }
@@ -157,44 +146,48 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   /** The turn after a yield. */
   onTurn(): void {
-    this.turnScheduled = false
-    this.turnCycles = this.turnBytes = this.turnPieces = 0
+    this.traffic.turnScheduled = false
+    this.traffic.beginTurn()
     this.goOn()
   }
 
   /** More is welcome on the wire: a waiting application first, then input that waited. */
   private goOn(): void {
-    if (this.writableWanted && this.out.waiting < this.engine.limits.writeHighWater) {
-      this.writableWanted = false
-      this.cycle?.owner?.onWritable()
+    const { traffic } = this
+    if (traffic.writableWanted && traffic.out.waiting(this.transport) < this.engine.limits.writeHighWater) {
+      traffic.writableWanted = false
+      traffic.cycle?.owner?.onWritable()
     }
     this.proceed()
   }
 
   /** Interpret what was stashed. */
   private proceed(): void {
-    const stash = this.stash
-    if (this.interpreting) return
+    const { traffic } = this
+    const { stash } = traffic
+    if (traffic.interpreting) return
     if (stash !== null && this.state < TAKEN_OVER) {
-      this.stash = null
-      this.owned = stash
+      traffic.stash = null
+      traffic.owned = stash
       this.engine.root.runInAsyncScope(this.interpret, this, stash, 0, stash.length)
-      this.owned = null
+      traffic.owned = null
     }
-    if (this.peerEnded && this.stash === null) this.inputEnded()
+    if (traffic.peerEnded && traffic.stash === null) this.inputEnded()
     this.settle()
+    this.giveBack()
   }
 
   private interpret(bytes: Buffer, start: number, end: number): void {
+    const { traffic } = this
     let pos = start
     // Once a drain has begun, what arrives behind a request that is being answered is not interpreted (design §3).
-    const last = this.engine.draining && bytes !== this.owned ? this.cycle : null
-    this.interpreting = true
+    const last = this.engine.draining && bytes !== traffic.owned ? traffic.cycle : null
+    traffic.interpreting = true
     for (;;) {
       if (this.state === RESPONDING) {
-        if (this.incoming !== null && pos < end) pos = this.readContent(bytes, pos, end)
+        if (traffic.incoming !== null && pos < end) pos = this.readContent(bytes, pos, end)
         if (this.state !== RESPONDING) continue
-        if (pos < end && (last === null || this.cycle !== last)) this.stashRest(bytes, pos, end)
+        if (pos < end && (last === null || traffic.cycle !== last)) this.stashRest(bytes, pos, end)
         break
       }
       if (this.state === LINGERING) {
@@ -208,8 +201,8 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       }
       pos = this.readHead(bytes, pos, end)
     }
-    this.interpreting = false
-    if (this.state === IDLE && this.stash === null) this.enterIdle()
+    traffic.interpreting = false
+    if (this.state === IDLE && traffic.stash === null) this.enterIdle()
   }
 
   /** Between requests, nothing read that waits. */
@@ -223,9 +216,9 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   }
 
   private readHead(bytes: Buffer, start: number, end: number): number {
-    if (this.reader !== null) return this.readMoreHead(this.reader, bytes, start, end)
+    const { engine, traffic } = this
+    if (traffic.reader !== null) return this.readMoreHead(traffic.reader, bytes, start, end)
     // The usual case: the head is here whole, and the parser is back before this returns.
-    const { engine } = this
     const parser = engine.lendParser(this.transport.secure)
     const result = parser.execute(bytes, start, end)
     if (result > 0) {
@@ -234,7 +227,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       return this.startCycle(head, bytes, start + result, end)
     }
     if (result === 0) {
-      this.reader = new HeadReader(parser, bytes, start, end)
+      traffic.reader = new HeadReader(parser, bytes, start, end)
       this.state = READING
       engine.leaveIdle(this)
       this.deadline = engine.deadlines.in(engine.timeouts.head)
@@ -259,53 +252,55 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   }
 
   private dropHead(): void {
-    if (this.reader === null) return
-    this.engine.giveBackParser(this.reader.release())
-    this.reader = null
+    const { traffic } = this
+    if (traffic.reader === null) return
+    this.engine.giveBackParser(traffic.reader.release())
+    traffic.reader = null
   }
 
   private startCycle(head: RequestHead, bytes: Buffer, start: number, end: number): number {
-    const engine = this.engine
+    const { engine, traffic } = this
     engine.leaveIdle(this)
     this.state = RESPONDING
-    this.deadline = Infinity
-    this.turnCycles++
+    this.deadline = NEVER
+    traffic.turnCycles++
     engine.counters.requests++
     const cycle = new Cycle(this, head, engine.deadlines.now, engine.minimumChunkSize)
-    this.cycle = cycle
+    traffic.cycle = cycle
     let pos = start
     if (head.framing !== Framing.NONE && (head.framing === Framing.CHUNKED || head.contentLength > 0)) {
-      this.incoming = new ContentReader(head, this, engine.limits)
-      cycle.content = this.incoming.content
+      traffic.incoming = new ContentReader(head, this, engine.limits)
+      cycle.content = traffic.incoming.content
       // What came with the head is decoded first: an error in it never reaches the application.
       if (pos < end) pos = this.readContent(bytes, pos, end)
       if (this.state !== RESPONDING) return pos
     }
-    this.rest = bytes
-    this.restStart = pos
-    this.restEnd = end
+    traffic.rest = bytes
+    traffic.restStart = pos
+    traffic.restEnd = end
     if (head.method === 'TRACE') {
       cycle.setHead(TRACE_ANSWER)
       cycle.answer(TRACE_TEXT, TRACE_TEXT[0]!.length)
     } else {
       engine.handler.onHead(cycle)
     }
-    this.rest = null
+    traffic.rest = null
     return pos
   }
 
   private readContent(bytes: Buffer, start: number, end: number): number {
-    const cycle = this.cycle!
-    const incoming = this.incoming!
+    const { traffic } = this
+    const cycle = traffic.cycle!
+    const incoming = traffic.incoming!
     const pos = incoming.read(bytes, start, end)
     if (pos < 0) {
       this.refuse(-pos, incoming.content.received)
       return end
     }
-    if (incoming.done) this.incoming = null
+    if (incoming.done) traffic.incoming = null
     incoming.content.changed()
     if (incoming.done) {
-      if (cycle.ended && cycle === this.cycle) this.finish(cycle, !incoming.overDrained)
+      if (cycle.ended && cycle === traffic.cycle) this.finish(cycle, !incoming.overDrained)
     } else if (incoming.overDrained) {
       this.finish(cycle, false)
     } else {
@@ -316,10 +311,11 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   /** The peer ended its side while its request is being answered. */
   private contentEnded(): void {
-    const cycle = this.cycle!
-    if (this.incoming !== null) {
-      const { content } = this.incoming
-      this.incoming = null
+    const { traffic } = this
+    const cycle = traffic.cycle!
+    if (traffic.incoming !== null) {
+      const { content } = traffic.incoming
+      traffic.incoming = null
       cycle.persist = false
       content.fail(PeerErrorCode.INCOMPLETE_CONTENT)
       if (cycle.ended) this.finish(cycle, false)
@@ -329,51 +325,52 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   }
 
   private stashRest(bytes: Buffer, start: number, end: number): void {
-    const rest = bytes.subarray(start, end)
-    if (this.stash !== null) this.stash = Buffer.concat([this.stash, rest])
-    else this.stash = bytes === this.owned ? rest : Buffer.from(rest)
+    this.traffic.keep(bytes, start, end)
     this.adjustReading()
   }
 
   /** May the next request of this connection begin now? If not, something that calls `proceed` has been arranged. */
   private mayStart(): boolean {
-    if (this.pendingHooks >= MAX_PENDING_HOOKS || this.transport.failed) return false
-    if (this.turnCycles >= TURN_CYCLES || this.turnBytes + this.out.bytes >= TURN_BYTES) {
+    const { traffic, transport } = this
+    const { out } = traffic
+    if (traffic.pendingHooks >= MAX_PENDING_HOOKS || transport.failed) return false
+    if (traffic.turnCycles >= TURN_CYCLES || traffic.turnBytes + out.bytes >= TURN_BYTES) {
       this.yieldTurn()
       return false
     }
     const { writeHighWater, readBuffer } = this.engine.limits
-    const crowded = this.out.crowded(TURN_CYCLES, readBuffer)
-    if (!crowded && this.out.waiting < writeHighWater) return true
+    const crowded = out.crowded(TURN_CYCLES, readBuffer)
+    if (!crowded && out.waiting(transport) < writeHighWater) return true
     this.flush()
-    return this.transport.pendingBytes === 0 || (!crowded && this.out.waiting < writeHighWater)
+    return transport.pendingBytes === 0 || (!crowded && out.waiting(transport) < writeHighWater)
   }
 
   private yieldTurn(): void {
-    if (this.turnScheduled) return
-    this.turnScheduled = true
+    if (this.traffic.turnScheduled) return
+    this.traffic.turnScheduled = true
     this.engine.yieldTurn(this)
   }
 
   private adjustReading(): void {
-    const cycle = this.cycle
-    const full = this.incoming !== null && cycle !== null && !cycle.ended && this.incoming.content.held >= this.engine.limits.readBuffer
-    const pause = (this.stash !== null || full) && this.state !== LINGERING
-    if (pause === this.paused || this.state === CLOSED || this.state === TAKEN_OVER) return
-    this.paused = pause
+    const { traffic } = this
+    const { cycle, incoming } = traffic
+    const full = incoming !== null && cycle !== null && !cycle.ended && incoming.content.held >= this.engine.limits.readBuffer
+    const pause = (traffic.stash !== null || full) && this.state !== LINGERING
+    if (pause === traffic.paused || this.state === CLOSED || this.state === TAKEN_OVER) return
+    traffic.paused = pause
     if (pause) this.transport.pauseReading()
     else this.transport.resumeReading()
   }
 
   private discardInput(octets: number): void {
-    this.lingered += octets
-    if (this.lingered > this.engine.limits.maxDrain) this.destroyWhenFlushed()
+    this.traffic.lingered += octets
+    if (this.traffic.lingered > this.engine.limits.maxDrain) this.destroyWhenFlushed()
   }
 
   // ── Content ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   onContentWanted(): void {
-    const cycle = this.cycle
+    const cycle = this.traffic.cycle
     if (cycle === null) return
     if (cycle.head.expectContinue && !cycle.continued && !cycle.headSent) cycle.sendContinue()
     this.adjustReading()
@@ -387,66 +384,79 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   /** Something was added to `out`: it leaves at the end of this turn. */
   wrote(): void {
-    if (this.inRead || this.interpreting) return
+    if (this.traffic.inRead || this.traffic.interpreting) return
     this.settle()
   }
 
   /** See that what is in `out` leaves: now if nothing more can come in this turn, else after its microtasks. */
   private settle(): void {
-    if (this.out.bytes === 0 && this.state !== LINGERING) {
-      if (this.out.hasEnded && this.transport.pendingBytes === 0) this.afterFlush()
+    const { traffic } = this
+    if (traffic.out.bytes === 0 && this.state !== LINGERING) {
+      if (traffic.out.hasEnded && this.transport.pendingBytes === 0) this.afterFlush()
       this.adjustReading()
       return
     }
     // Nothing more can come from a request that has ended with nothing read behind it.
-    if (this.state !== RESPONDING && (this.inRead || this.stash === null)) this.flush()
-    else if (!this.flushScheduled) {
-      this.flushScheduled = true
-      this.engine.scheduleFlush(this, this.inRead)
+    if (this.state !== RESPONDING && (traffic.inRead || traffic.stash === null)) this.flush()
+    else if (!traffic.flushScheduled) {
+      traffic.flushScheduled = true
+      this.engine.scheduleFlush(this, traffic.inRead)
     }
     this.adjustReading()
   }
 
+  /** The flush that was scheduled; all may have left before it. */
+  onFlush(): void {
+    if (this.traffic === NO_TRAFFIC) return
+    this.flush()
+    this.giveBack()
+  }
+
   /** Give what there is to the transport, unless it is worth waiting for more. */
-  flush(): void {
-    this.flushScheduled = false
-    if (!this.out.small || this.state === LINGERING) this.flushNow()
+  private flush(): void {
+    this.traffic.flushScheduled = false
+    if (!this.traffic.out.small(this.transport) || this.state === LINGERING) this.flushNow()
   }
 
   flushNow(): void {
     if (this.state === CLOSED || this.state === TAKEN_OVER) return
-    this.turnBytes += this.out.bytes
-    if (!this.out.send()) {
+    const { traffic, transport } = this
+    traffic.turnBytes += traffic.out.bytes
+    this.engine.counters.bytesWritten += traffic.out.bytes
+    if (!traffic.out.send(transport)) {
       this.cut('a piece of the answer changed its length before it left')
       return
     }
-    if (this.state === LINGERING && !this.finSent) {
-      this.finSent = true
-      this.transport.endWriting()
+    if (this.state === LINGERING && !traffic.finSent) {
+      traffic.finSent = true
+      transport.endWriting()
     }
-    if (this.transport.pendingBytes === 0) this.afterFlush()
+    if (transport.pendingBytes === 0) this.afterFlush()
   }
 
   /** Everything is in the kernel. */
   private afterFlush(): void {
-    if (this.state === LINGERING && this.finSent) {
-      if (this.peerEnded || this.lingered > this.engine.limits.maxDrain) this.destroy()
-      else if (this.deadline === Infinity) this.deadline = this.engine.deadlines.in(this.engine.timeouts.linger)
+    const { engine, traffic } = this
+    if (this.state === LINGERING && traffic.finSent) {
+      if (traffic.peerEnded || traffic.lingered > engine.limits.maxDrain) this.destroy()
+      else if (this.deadline === NEVER) this.deadline = engine.deadlines.in(engine.timeouts.linger)
     }
-    this.out.tell()
+    traffic.out.tell(engine.handler)
   }
 
   /** For the application's iteration: false when it should stop until `onWritable`. */
   writable(): boolean {
-    const high = this.engine.limits.writeHighWater
     if (this.state !== RESPONDING) return true
-    if (this.out.waiting >= high) this.flush()
-    if (this.transport.pendingBytes > 0 && this.out.waiting >= high) {
-      this.writableWanted = true
+    const { traffic, transport } = this
+    const { out } = traffic
+    const high = this.engine.limits.writeHighWater
+    if (out.waiting(transport) >= high) this.flush()
+    if (transport.pendingBytes > 0 && out.waiting(transport) >= high) {
+      traffic.writableWanted = true
       return false
     }
-    if (this.turnBytes + this.out.bytes >= TURN_BYTES || ++this.turnPieces > TURN_PIECES) {
-      this.writableWanted = true
+    if (traffic.turnBytes + out.bytes >= TURN_BYTES || ++traffic.turnPieces > TURN_PIECES) {
+      traffic.writableWanted = true
       this.flush()
       this.yieldTurn()
       return false
@@ -456,40 +466,38 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   /** The connection's part of the decision to keep it (RFC 9112 §9.3). */
   mayPersist(cycle: Cycle): boolean {
-    const engine = this.engine
+    const { engine, traffic } = this
     if (engine.keepalive === 0 || engine.crowded) return false
-    if (engine.draining ? !this.anotherHead() : this.peerEnded && !this.moreInput()) return false
+    if (engine.draining ? !this.anotherHead() : traffic.peerEnded && !traffic.moreInput) return false
     // RFC 9110 §10.1.1: after a final answer without a 100 nobody knows whether the content will come.
     if (cycle.content !== null && cycle.head.expectContinue && !cycle.continued) return false
-    if (this.incoming === null) return true
-    return this.incoming.announcedRest <= engine.limits.maxDrain
-  }
-
-  private moreInput(): boolean {
-    return this.stash !== null || (this.rest !== null && this.restStart < this.restEnd)
+    if (traffic.incoming === null) return true
+    return traffic.incoming.announcedRest <= engine.limits.maxDrain
   }
 
   /** Behind the request being answered another one has been read whole: in a drain it still gets its answer. */
   private anotherHead(): boolean {
-    const { stash, rest, engine, incoming } = this
-    if (!this.moreInput() || incoming !== null) return false
+    const { engine, traffic } = this
+    const { stash, rest, restStart, restEnd } = traffic
+    if (!traffic.moreInput || traffic.incoming !== null) return false
     const parser = engine.lendParser(this.transport.secure)
-    const complete = (stash !== null ? parser.execute(stash, 0, stash.length) : parser.execute(rest!, this.restStart, this.restEnd)) > 0
+    const complete = (stash !== null ? parser.execute(stash, 0, stash.length) : parser.execute(rest!, restStart, restEnd)) > 0
     engine.giveBackParser(parser)
     return complete
   }
 
   /** The answer is complete: drain the rest of the request, or finish at once. */
   responseEnded(cycle: Cycle): void {
-    if (cycle !== this.cycle) return
-    this.writableWanted = false
-    if (this.incoming !== null && cycle.persist) {
-      this.incoming.discard(this.engine.limits.maxDrain)
+    const { traffic } = this
+    if (cycle !== traffic.cycle) return
+    traffic.writableWanted = false
+    if (traffic.incoming !== null && cycle.persist) {
+      traffic.incoming.discard(this.engine.limits.maxDrain)
       this.wrote()
       return
     }
     this.finish(cycle, cycle.persist)
-    if (!this.interpreting) this.proceed()
+    if (!traffic.interpreting) this.proceed()
   }
 
   /** The answer falls short of its announced length: what there is leaves, then the connection is cut so that the peer can tell. */
@@ -502,17 +510,18 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   /** The cycle is over but for its bytes on their way. */
   private finish(cycle: Cycle, keep: boolean): void {
-    this.cycle = null
-    this.incoming?.content.fail(-1)
-    this.incoming = null
-    this.out.add(cycle)
+    const { traffic } = this
+    traffic.cycle = null
+    traffic.incoming?.content.fail(-1)
+    traffic.incoming = null
+    traffic.out.add(cycle)
     if (!keep) {
       this.linger()
       return
     }
     this.state = IDLE
     this.deadline = this.engine.deadlines.in(this.engine.keepalive)
-    if (!this.interpreting && this.stash === null) this.enterIdle()
+    if (!traffic.interpreting && traffic.stash === null) this.enterIdle()
   }
 
   // ── Errors and ends ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -521,17 +530,17 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   refuse(code: number, offset: number, line = ''): void {
     if (this.state >= LINGERING) return
     const { name, status, reason } = peerErrorInfo(code)
-    const cycle = this.cycle
+    const { cycle, out, reader } = this.traffic
     const sent = cycle !== null && cycle.headSent
     const head = cycle?.head ?? null
     const peer = this.transport.peerAddress()
-    const received = head !== null ? head.text.slice(0, head.text.indexOf('\r')) : (this.reader?.requestLine ?? line)
+    const received = head !== null ? head.text.slice(0, head.text.indexOf('\r')) : (reader?.requestLine ?? line)
     const text = reason + '\r\n'
-    const before = this.out.bytes
+    const before = out.bytes
     if (!sent) {
       const withContent = head?.method !== 'HEAD'
       const answer = renderRefusal(this.engine.version, status, this.engine.dates.fieldLine(), text, withContent)
-      this.out.text(answer, answer.length)
+      out.text(answer, answer.length)
       if (cycle !== null) {
         cycle.wireBytes += answer.length
         cycle.bodyBytes = withContent ? text.length : 0
@@ -543,7 +552,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     this.engine.counters.error(name)
     this.engine.handler.onPeerError(event)
     if (cycle === null) {
-      this.out.add(new Refusal(event, peer, text.length, this.out.bytes - before))
+      out.add(new Refusal(event, peer, text.length, out.bytes - before))
       this.linger()
       return
     }
@@ -567,17 +576,18 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   /** Close in stages (RFC 9112 §9.6): everything out, half-close, read on and discard until the peer closes, so that it can read the answer. */
   private linger(): void {
     if (this.state >= LINGERING) return
+    const traffic = this.borrow()
     this.engine.leaveIdle(this)
     this.dropHead()
     this.state = LINGERING
-    this.stash = null
-    this.deadline = Infinity
-    if (!this.inRead) this.settle()
+    traffic.stash = null
+    this.deadline = NEVER
+    if (!traffic.inRead) this.settle()
     this.adjustReading()
   }
 
   private destroyWhenFlushed(): void {
-    if (this.finSent && this.out.waiting === 0) this.destroy()
+    if (this.traffic.finSent && this.out.waiting(this.transport) === 0) this.destroy()
   }
 
   private destroy(): void {
@@ -589,7 +599,8 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   /** End it so that the peer sees a failure: a plain close would make a truncated answer look complete. */
   cut(reason: string): void {
     if (this.state === CLOSED) return
-    if (this.duplex !== null) this.duplex.destroy()
+    const { duplex } = this.traffic
+    if (duplex !== null) duplex.destroy()
     else this.transport.reset()
     this.closed(reason)
   }
@@ -597,12 +608,17 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   private closed(reason: string): void {
     if (this.state === CLOSED) return
     this.state = CLOSED
-    this.stash = null
+    if (this.traffic !== NO_TRAFFIC) this.breakOff(this.traffic, reason)
+    this.engine.closed(this)
+  }
+
+  /** What was under way never comes to its end. The traffic stays ours: turns and hooks may still be coming. */
+  private breakOff(traffic: Traffic, reason: string): void {
+    const { cycle, out, taken } = traffic
+    traffic.stash = null
     this.dropHead()
-    const cycle = this.cycle
     if (cycle !== null) {
-      this.cycle = null
-      this.incoming = null
+      traffic.cycle = traffic.incoming = null
       const wasEnded = cycle.ended
       cycle.ended = true
       cycle.content?.fail(-1)
@@ -610,12 +626,10 @@ export class Connection implements TransportOwner, Timed, ContentSource {
         cycle.reason ||= reason
         cycle.owner?.onAborted(reason)
       }
-      this.out.add(cycle)
+      out.add(cycle)
     }
-    this.out.close(reason)
-    if (this.taken !== null) this.applicationReturned(this.taken)
-    this.engine.closed(this)
-    this.whenClosed?.()
+    out.close(reason, this.transport, this.engine.handler)
+    if (taken !== null) this.applicationReturned(taken)
   }
 
   /** Evicted for a newcomer. */
@@ -624,7 +638,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   }
 
   private destroyOrLinger(): void {
-    if (this.out.waiting === 0 && !this.transport.secure) this.destroy()
+    if (this.out.waiting(this.transport) === 0 && !this.transport.secure) this.destroy()
     else this.linger()
   }
 
@@ -635,11 +649,11 @@ export class Connection implements TransportOwner, Timed, ContentSource {
         this.destroy()
         return
       case IDLE:
-        if (this.stash === null) this.deadline = Math.min(this.deadline, this.engine.deadlines.in(this.engine.timeouts.idleGrace))
+        if (this.traffic.stash === null) this.deadline = Math.min(this.deadline, this.engine.deadlines.in(this.engine.timeouts.idleGrace))
         return
       case TAKEN_OVER:
       case RESPONDING:
-        if (this.mayCutAtDrain) this.cut('the server is shutting down')
+        if (this.traffic.mayCutAtDrain) this.cut('the server is shutting down')
         return
       default:
     }
@@ -647,30 +661,31 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   /** eventlet.set_idle: a drain may close this connection although a request is being answered. */
   setIdle(): void {
-    this.mayCutAtDrain = true
+    this.borrow().mayCutAtDrain = true
     if (this.engine.draining) this.cut('the server is shutting down')
   }
 
   /** Hand the connection over with everything that was read and not interpreted. Only the current cycle may ask. */
   takeOver(cycle: Cycle): Duplex {
+    const { engine, traffic, transport } = this
     this.flushNow()
     cycle.headSent = true
     const parts: Uint8Array[] = []
     const content = cycle.content
     for (let piece = content?.take(Infinity) ?? null; piece !== null; piece = content!.take(Infinity)) parts.push(piece)
     content?.fail(-1)
-    if (this.stash !== null) parts.push(this.stash)
-    if (this.rest !== null) parts.push(this.rest.subarray(this.restStart, this.restEnd))
+    if (traffic.stash !== null) parts.push(traffic.stash)
+    if (traffic.rest !== null) parts.push(traffic.rest.subarray(traffic.restStart, traffic.restEnd))
     const leftover = parts.length === 0 ? null : Buffer.concat(parts)
     this.state = TAKEN_OVER
-    this.stash = this.rest = this.cycle = null
-    this.incoming = null
+    traffic.stash = traffic.rest = null
+    traffic.cycle = traffic.incoming = null
     cycle.ended = true
-    this.engine.deadlines.remove(this)
-    if (this.transport.pendingBytes === 0) this.out.tell()
-    const duplex = this.transport.detach(leftover)
-    this.duplex = duplex
-    this.taken = cycle
+    engine.takenOver(this)
+    if (transport.pendingBytes === 0) traffic.out.tell(engine.handler)
+    const duplex = transport.detach(leftover)
+    traffic.duplex = duplex
+    traffic.taken = cycle
     duplex.once('close', () => this.closed('the connection was closed'))
     return duplex
   }
@@ -681,31 +696,37 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   /** The application returned; if it had taken the connection over its cycle ends, and the connection goes on without us. */
   applicationReturned(cycle: Cycle): void {
-    if (this.taken !== cycle) return
-    this.taken = null
+    const { traffic } = this
+    if (traffic.taken !== cycle) return
+    traffic.taken = null
     cycle.completed = true
     cycle.tell(this.engine.handler)
   }
 
   /** A cycle's post hooks are still running. */
   holdHooks(): void {
-    this.pendingHooks++
+    this.traffic.pendingHooks++
   }
 
   hooksDone(): void {
-    if (this.pendingHooks-- >= MAX_PENDING_HOOKS) this.proceed()
+    if (this.traffic.pendingHooks-- >= MAX_PENDING_HOOKS) this.proceed()
+    else this.giveBack()
   }
 
   // ── Deadlines ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   onTick(now: number): void {
-    if (this.out.tooSlow()) {
-      this.engine.expired('send', this)
+    const { engine, traffic } = this
+    if (traffic !== NO_TRAFFIC && traffic.out.tooSlow(this.transport, engine.timeouts)) {
+      engine.expired('send', this)
       this.cut('the peer takes the answer too slowly')
     } else if (this.state === RESPONDING) {
-      this.checkCycle(this.cycle!, now)
-    } else if (now >= this.deadline) {
+      this.checkCycle(traffic.cycle!, now)
+    } else if (this.deadline !== NEVER && now >= this.deadline) {
       this.waitEnded()
+    } else {
+      // What a rate was kept for may have left meanwhile.
+      this.giveBack()
     }
   }
 
@@ -722,7 +743,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
         this.refuse(PeerErrorCode.HEAD_TIMEOUT, -1)
         return
       case IDLE:
-        if (this.stash !== null) return
+        if (this.traffic.stash !== null) return
         engine.expired('keepalive', this)
         this.destroyOrLinger()
         return
@@ -737,8 +758,9 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   private checkCycle(cycle: Cycle, now: number): void {
     const { engine } = this
     const { timeouts } = engine
+    const { incoming } = this.traffic
     const age = now - cycle.startedAt - TICK
-    if (this.incoming !== null && this.contentTooSlow(cycle, this.incoming)) {
+    if (incoming !== null && this.contentTooSlow(cycle, incoming)) {
       engine.expired('body', this)
       this.refuse(PeerErrorCode.BODY_TIMEOUT, -1)
     } else if (age >= timeouts.request) {
@@ -752,7 +774,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   private contentTooSlow(cycle: Cycle, incoming: ContentReader): boolean {
     // Not the peer's fault: it waits for a 100, or we do not read.
-    if (this.paused || (cycle.head.expectContinue && !cycle.continued && !cycle.ended)) return false
+    if (this.traffic.paused || (cycle.head.expectContinue && !cycle.continued && !cycle.ended)) return false
     return incoming.tooSlow(this.engine.timeouts)
   }
 }

@@ -18,6 +18,8 @@ export class Deadlines {
   /** Milliseconds in which the event loop was responsive: a tick that comes late counts as one in time and expires nothing, so that a blocked loop
    *  adds its lateness to every deadline, and nothing expires before the poll phase has delivered what peers sent meanwhile (design §2.8). */
   now = 0
+  /** The same to the fraction. Whole milliseconds are cheaper to keep: V8 boxes every fraction that is stored. */
+  private exact = 0
   /** Sweeps and starts so far. Changes at least twice a second while anything is timed. */
   count = 0
   private readonly clock: Clock
@@ -63,17 +65,23 @@ export class Deadlines {
     }
   }
 
+  /** Everything timed, in the order in which it was added. */
+  all(): Timed[] {
+    const all: Timed[] = []
+    for (let timed = this.first; timed !== null; timed = timed.nextTimed) all.push(timed)
+    return all.reverse()
+  }
+
   private sweep(): void {
     this.count++
     const real = this.clock.now()
     const elapsed = real - this.due + TICK
     this.due = real + TICK
-    if (elapsed >= 2 * TICK) {
-      this.now += TICK
-      return
-    }
+    const late = elapsed >= 2 * TICK
     // What a tick is late by counts as long as it is little: else a loop that is always busy would give its slow peers twice the time.
-    this.now += Math.max(elapsed, TICK)
+    this.exact += late ? TICK : Math.max(elapsed, TICK)
+    this.now = Math.floor(this.exact)
+    if (late) return
     this.cursor = this.first
     while (this.cursor !== null) {
       const timed = this.cursor

@@ -10,6 +10,7 @@ import type { Cycle } from './cycle.ts'
 import { DateCache } from './date-cache.ts'
 import { Deadlines, type Timed } from './deadlines.ts'
 import type { Refusal } from './refusal.ts'
+import { Traffic } from './traffic.ts'
 import type { Transport } from './transport.ts'
 
 /** A request that was refused before, or instead of, the application's answer. */
@@ -66,6 +67,9 @@ export interface EngineSettings {
 /** Free parsers kept: one is enough while heads arrive whole. */
 const MAX_FREE_PARSERS = 16
 
+/** Free traffics kept: as many as there are requests whose answers usually wait at the same time. */
+const MAX_FREE_TRAFFICS = 64
+
 /** A connection accepted but unread, waiting for a place. */
 class Parked implements Timed {
   previousTimed: Timed | null = null
@@ -113,7 +117,9 @@ export class Engine {
   private readonly pool: Spawner | null
   private readonly parsers: RequestParser[] = []
   private readonly parserOptions: { limits: Limits; acceptTransferEncodingWithContentLength: boolean }
-  private readonly connections = new Set<Connection>()
+  private readonly traffics: Traffic[] = []
+  /** The only connections that no deadline watches. */
+  private readonly taken = new Set<Connection>()
   private parked = new Set<Parked>()
   /** Idle connections, the longest idle first. */
   private firstIdle: Connection | null = null
@@ -123,6 +129,8 @@ export class Engine {
   private readonly flushAll = (): void => this.flushDirty()
   private readonly hopToTick = (): void => process.nextTick(this.flushAll)
   private readonly onTurn = (connection: Connection): void => connection.onTurn()
+  /** The tasks of a custom pool, each to be told when its connection is over. */
+  private readonly tasks = new Map<Connection, () => void>()
   private whenEmpty: (() => void) | null = null
 
   constructor(settings: EngineSettings, handler: CycleHandler) {
@@ -189,6 +197,11 @@ export class Engine {
     return result
   }
 
+  /** All of them. Found where they are anyhow: a set of its own would cost each connection 40 bytes. */
+  private get connections(): Connection[] {
+    return [...this.deadlines.all(), ...this.taken].filter(timed => timed instanceof Connection)
+  }
+
   /** Newcomers wait: answers close their connections, idle ones are closed. */
   get crowded(): boolean {
     return this.parked.size > 0
@@ -210,7 +223,7 @@ export class Engine {
             transport.destroy()
             resolve()
           } else {
-            this.serve(transport).whenClosed = resolve
+            this.tasks.set(this.serve(transport), resolve)
           }
         })
     )
@@ -218,7 +231,6 @@ export class Engine {
 
   private serve(transport: Transport): Connection {
     const connection = new Connection(this, transport)
-    this.connections.add(connection)
     this.open++
     this.handler.onOpen(connection)
     connection.start()
@@ -227,9 +239,9 @@ export class Engine {
 
   /** By the connection, once, when it is over. */
   closed(connection: Connection): void {
-    if (!this.connections.delete(connection)) return
     this.open--
     this.deadlines.remove(connection)
+    this.taken.delete(connection)
     this.leaveIdle(connection)
     this.handler.onClose(connection)
     const next = this.parked.values().next()
@@ -239,6 +251,15 @@ export class Engine {
       this.serve(next.value.transport)
     }
     this.checkEmpty()
+    if (this.pool === null) return
+    this.tasks.get(connection)?.()
+    this.tasks.delete(connection)
+  }
+
+  /** By the connection: from here on its new owner watches it. */
+  takenOver(connection: Connection): void {
+    this.deadlines.remove(connection)
+    this.taken.add(connection)
   }
 
   private evictIdle(): void {
@@ -248,8 +269,7 @@ export class Engine {
   }
 
   enterIdle(connection: Connection): void {
-    if (connection.isIdle) return
-    connection.isIdle = true
+    if (this.isIdle(connection)) return
     connection.previousIdle = this.lastIdle
     connection.nextIdle = null
     if (this.lastIdle !== null) this.lastIdle.nextIdle = connection
@@ -258,13 +278,16 @@ export class Engine {
   }
 
   leaveIdle(connection: Connection): void {
-    if (!connection.isIdle) return
-    connection.isIdle = false
+    if (!this.isIdle(connection)) return
     if (connection.previousIdle !== null) connection.previousIdle.nextIdle = connection.nextIdle
     else this.firstIdle = connection.nextIdle
     if (connection.nextIdle !== null) connection.nextIdle.previousIdle = connection.previousIdle
     else this.lastIdle = connection.previousIdle
     connection.previousIdle = connection.nextIdle = null
+  }
+
+  private isIdle(connection: Connection): boolean {
+    return connection.previousIdle !== null || connection === this.firstIdle
   }
 
   /** A parser for one head, lent while the head is read: an idle connection holds none. */
@@ -277,6 +300,16 @@ export class Engine {
   giveBackParser(parser: RequestParser): void {
     parser.reset()
     if (this.parsers.length < MAX_FREE_PARSERS) this.parsers.push(parser)
+  }
+
+  /** What a connection needs while it is not idle. */
+  lendTraffic(): Traffic {
+    return this.traffics.pop() ?? new Traffic()
+  }
+
+  giveBackTraffic(traffic: Traffic): void {
+    traffic.reset()
+    if (this.traffics.length < MAX_FREE_TRAFFICS) this.traffics.push(traffic)
   }
 
   /** Flush the connection when everything that this turn can still produce, microtasks included, has been produced. `beforeMicrotasks`: we are in
@@ -293,7 +326,7 @@ export class Engine {
     this.flushDue = false
     const dirty = this.dirty
     this.dirty = []
-    for (const connection of dirty) connection.flush()
+    for (const connection of dirty) connection.onFlush()
   }
 
   /** The connection used up its share of this turn: it goes on after the others. */

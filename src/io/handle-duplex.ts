@@ -47,7 +47,7 @@ export class HandleDuplex extends Duplex implements HandleReader, HandleWriter {
   constructor(handle: StreamHandle, leftover: Buffer | null, ended: boolean, peer: Address, local: Address) {
     super({ allowHalfOpen: true })
     this.handle = handle
-    handle.conn = this
+    handle.reading = this
     this.remoteAddress = ipOnly(peer, peer.address)
     this.remotePort = ipOnly(peer, peer.port)
     this.remoteFamily = ipOnly(peer, peer.family)

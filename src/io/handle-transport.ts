@@ -27,48 +27,64 @@ import type { Address, Transport, TransportOwner } from './transport.ts'
 const UNIX: Address = Object.freeze({ address: 'unix', port: 0, family: 'unix' })
 const UNKNOWN: Address = Object.freeze({ address: '', port: 0, family: '' })
 
+// What is read from the peer.
+const PAUSED = 0
+const READING = 1
+const AT_END = 2
+// How far our end is.
+const OPEN = 0
+/** Asked for, behind what is pending. */
+const ENDING = 1
+/** A shutdown is in flight. */
+const SHUTTING = 2
+const ENDED = 3
+/** Closed, or handed over: the handle is no longer ours to use. */
+const DEAD = 4
+
+/** Few fields: an idle connection is this and a Connection. */
 export class HandleTransport implements Transport, HandleReader, HandleWriter {
-  readonly stream: null = null
-  readonly kind: 'handle' = 'handle'
-  readonly secure: boolean = false
   pendingBytes: number = 0
   private readonly handle: StreamHandle
-  private readonly unix: boolean
   private owner: TransportOwner = NOBODY
-  /** Closed, or handed over: the handle is no longer ours to use. */
-  private dead: boolean = false
-  private reading: boolean = false
-  private sawEnd: boolean = false
-  private ending: boolean = false
-  /** A shutdown is in flight. */
-  private shutting: boolean = false
-  private ended: boolean = false
-  private successor: HandleDuplex | null = null
-  private peer: Address | null = null
-  private local: Address | null = null
+  private input: number = PAUSED
+  private output: number = OPEN
+  private peer: Address | null
+  private local: Address | null
 
   /** `handle` comes from `onconnection` and must pass `isStreamHandle`; from here on it is ours to close. */
   constructor(handle: StreamHandle, unix: boolean) {
     this.handle = handle
-    this.unix = unix
+    this.peer = this.local = unix ? UNIX : null
+  }
+
+  get stream(): null {
+    return null
+  }
+
+  get kind(): 'handle' {
+    return 'handle'
+  }
+
+  get secure(): boolean {
+    return false
   }
 
   get failed(): boolean {
-    return this.dead
+    return this.output === DEAD
   }
 
   start(owner: TransportOwner): void {
-    if (this.dead) return
+    if (this.failed) return
     this.owner = owner
     const { handle } = this
     if (handle.setNoDelay !== undefined) handle.setNoDelay(true)
-    this.reading = true
+    this.input = READING
     const status = startReading(handle, this)
     if (status !== 0) this.failLater(errorName(status))
   }
 
   write(bytes: Uint8Array, memory: Buffer | null): void {
-    if (this.dead || this.ending || bytes.length === 0) {
+    if (this.output !== OPEN || bytes.length === 0) {
       if (memory !== null) giveBackBuffer(memory)
       return
     }
@@ -82,7 +98,7 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
   }
 
   writeText(text: string): void {
-    if (this.dead || this.ending) return
+    if (this.output !== OPEN) return
     const status = writeText(this.handle, text, this)
     if (status === PENDING) this.pendingBytes += text.length
     else if (status !== WRITTEN) this.lost(text.length, status)
@@ -91,7 +107,7 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
   writeMany(bytes: Uint8Array[], memory: (Buffer | null)[]): void {
     let length = 0
     for (let i = 0; i < bytes.length; i++) length += bytes[i].length
-    if (this.dead || this.ending || length === 0) {
+    if (this.output !== OPEN || length === 0) {
       release(memory, true)
       return
     }
@@ -105,26 +121,26 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
   }
 
   untakenBytes(): number {
-    return this.pendingBytes === 0 || this.dead ? 0 : this.handle.writeQueueSize
+    return this.pendingBytes === 0 || this.failed ? 0 : this.handle.writeQueueSize
   }
 
   pauseReading(): void {
-    if (!this.reading || this.dead) return
-    this.reading = false
+    if (this.input !== READING || this.failed) return
+    this.input = PAUSED
     this.handle.readStop()
   }
 
   resumeReading(): void {
     // After the end readStart would only tell of it again.
-    if (this.reading || this.dead || this.sawEnd || this.owner === NOBODY) return
-    this.reading = true
+    if (this.input !== PAUSED || this.failed || this.owner === NOBODY) return
+    this.input = READING
     const status = this.handle.readStart()
     if (status !== 0) this.failLater(errorName(status))
   }
 
   endWriting(): void {
-    if (this.dead || this.ending) return
-    this.ending = true
+    if (this.output !== OPEN) return
+    this.output = ENDING
     // Not before everything is out: a handle that is shutting down cannot be reset, and a plain close would make a cut answer look whole.
     if (this.pendingBytes === 0) this.shutDown()
   }
@@ -136,40 +152,39 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
 
   reset(): void {
     this.owner = NOBODY
-    if (this.dead) return
+    if (this.failed) return
     const { handle } = this
-    this.dead = true
+    const shutting = this.output === SHUTTING
+    this.output = DEAD
     // While a shutdown is in flight reset() refuses, and close() after that does nothing: the handle would stay for ever (measured on 20 to 26).
     // All is in the kernel by then, so FIN is the right end.
-    if (handle.reset === undefined || this.shutting || handle.reset() !== 0) handle.close()
+    if (handle.reset === undefined || shutting || handle.reset() !== 0) handle.close()
   }
 
   detach(leftover: Buffer | null): Duplex {
     this.owner = NOBODY
-    if (this.dead) return new Duplex().destroy()
+    if (this.failed) return new Duplex().destroy()
     this.peerAddress()
     this.localAddress()
-    this.dead = true
+    const ending = this.output !== OPEN
+    this.output = DEAD
     this.handle.readStop()
-    const duplex = new HandleDuplex(this.handle, leftover, this.sawEnd, this.peerAddress(), this.localAddress())
-    this.successor = duplex
-    if (this.ending) duplex.end()
+    const duplex = new HandleDuplex(this.handle, leftover, this.input === AT_END, this.peerAddress(), this.localAddress())
+    if (ending) duplex.end()
     return duplex
   }
 
   peerAddress(): Address {
-    if (this.unix) return UNIX
     if (this.peer !== null) return this.peer
     const name = { address: '', port: 0, family: '' as Address['family'] }
-    if (this.dead || this.handle.getpeername === undefined || this.handle.getpeername(name) !== 0) return UNKNOWN
+    if (this.failed || this.handle.getpeername === undefined || this.handle.getpeername(name) !== 0) return UNKNOWN
     return (this.peer = name)
   }
 
   localAddress(): Address {
-    if (this.unix) return UNIX
     if (this.local !== null) return this.local
     const name = { address: '', port: 0, family: '' as Address['family'] }
-    if (this.dead || this.handle.getsockname === undefined || this.handle.getsockname(name) !== 0) return UNKNOWN
+    if (this.failed || this.handle.getsockname === undefined || this.handle.getsockname(name) !== 0) return UNKNOWN
     return (this.local = name)
   }
 
@@ -184,10 +199,9 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
       this.fail(errorName(status))
       return
     }
-    this.sawEnd = true
-    this.reading = false
+    this.input = AT_END
     this.owner.onEnd()
-    if (this.ended && !this.dead) this.fail('')
+    if (this.output === ENDED) this.fail('')
   }
 
   /** @internal */
@@ -195,12 +209,13 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
     release(request.memory, status === 0)
     if (status === 0) this.pendingBytes -= request.size
     else {
-      if (this.successor !== null && status !== UV_ECANCELED) this.successor.writeFailed(status)
-      if (!this.dead) this.fail(errorName(status))
+      const { reading } = this.handle
+      if (reading instanceof HandleDuplex && status !== UV_ECANCELED) reading.writeFailed(status)
+      if (!this.failed) this.fail(errorName(status))
       return
     }
-    if (this.pendingBytes > 0 || this.dead) return
-    if (this.ending) this.shutDown()
+    if (this.pendingBytes > 0 || this.failed) return
+    if (this.output === ENDING) this.shutDown()
     this.owner.onDrained()
   }
 
@@ -216,24 +231,23 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
   private shutDown(): void {
     const status = shutDown(this.handle, result => this.shutDownDone(result))
     if (status !== 0) this.failLater(errorName(status))
-    else this.shutting = true
+    else this.output = SHUTTING
   }
 
   private shutDownDone(status: number): void {
-    this.shutting = false
-    if (this.successor !== null || this.dead) return
+    if (this.failed) return
     if (status !== 0) {
       // "Not connected" any more: the peer has reset.
       this.fail(status === UV_ENOTCONN ? 'ECONNRESET' : errorName(status))
       return
     }
-    this.ended = true
-    if (this.sawEnd) this.fail('')
+    this.output = ENDED
+    if (this.input === AT_END) this.fail('')
   }
 
   private close(): void {
-    if (this.dead) return
-    this.dead = true
+    if (this.failed) return
+    this.output = DEAD
     this.handle.close()
   }
 

@@ -1,0 +1,218 @@
+// What a connection borrows while something happens on it (design §2.4): when it gives it back, and that the next borrower finds nothing in it.
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Connection } from '../../src/io/connection.ts'
+import type { Cycle } from '../../src/io/cycle.ts'
+import { Engine, type CycleHandler } from '../../src/io/engine.ts'
+import { isPoisoned } from '../../src/io/poison.ts'
+import { encodeResponseHead } from '../../src/io/response-head.ts'
+import { NO_TRAFFIC, Traffic } from '../../src/io/traffic.ts'
+import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from '../../src/parser/limits.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { FaultTransport, loopTurn, settle } from '../support/fault-transport.ts'
+
+const traffic = suite('traffic')
+
+const GET = 'GET / HTTP/1.1\r\nHost: h\r\n\r\n'
+const WAIT = 'GET /wait HTTP/1.1\r\nHost: h\r\n\r\n'
+const UPLOAD = 'POST /wait HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n'
+const HEAD = encodeResponseHead(200, [['X', 'y']], true)
+
+class World implements CycleHandler {
+  readonly clock: FakeClock = new FakeClock()
+  readonly engine: Engine
+  readonly connections: Connection[] = []
+  readonly waiting: Cycle[] = []
+  /** Post hooks that go on after the end. */
+  hooks = false
+
+  constructor() {
+    this.engine = new Engine(
+      {
+        limits: DEFAULT_LIMITS, timeouts: DEFAULT_TIMEOUTS, keepalive: 75_000, maxSize: 1000, maxHttpVersion: 'HTTP/1.1', minimumChunkSize: 4096,
+        acceptTransferEncodingWithContentLength: false, abortOnHalfClose: false, customPool: null, clock: this.clock
+      },
+      this
+    )
+  }
+
+  onHead(cycle: Cycle): void {
+    if (cycle.head.target === '/wait') this.waiting.push(cycle)
+    else this.answer(cycle)
+  }
+  onPeerError(): void {}
+  onOpen(connection: Connection): void {
+    this.connections.push(connection)
+  }
+  onClose(): void {}
+  onCycleEnd(cycle: Cycle): void {
+    if (this.hooks) cycle.connection.holdHooks()
+  }
+  onRefusalEnd(): void {}
+  onDeadline(): void {}
+
+  answer(cycle: Cycle, text = 'ok'): void {
+    cycle.setHead(HEAD)
+    cycle.answer([text], text.length)
+  }
+
+  async release(text?: string): Promise<void> {
+    for (const cycle of this.waiting.splice(0)) this.answer(cycle, text)
+    await settle()
+  }
+
+  async connect(bytes = ''): Promise<FaultTransport> {
+    const transport = new FaultTransport()
+    if (bytes !== '') transport.receive(bytes)
+    this.engine.accept(transport)
+    await settle(transport)
+    return transport
+  }
+
+  async send(transport: FaultTransport, bytes: string): Promise<void> {
+    transport.receive(bytes)
+    await settle(transport)
+  }
+
+  async tick(): Promise<void> {
+    this.clock.advance(500)
+    await loopTurn()
+  }
+
+  /** What the connection accepted as the `index`th has borrowed. */
+  held(index = 0): Traffic {
+    return (this.connections[index] as unknown as { traffic: Traffic }).traffic
+  }
+
+  get free(): Traffic[] {
+    return (this.engine as unknown as { traffics: Traffic[] }).traffics
+  }
+
+  async end(): Promise<void> {
+    const drained = this.engine.drain()
+    this.engine.destroyAll()
+    await drained
+    assert.is(this.clock.pending(), 0)
+  }
+}
+
+traffic('an idle connection holds none: before its first request, and after each', async () => {
+  const world = new World()
+  const transport = await world.connect()
+  assert.is(world.held(), NO_TRAFFIC)
+  for (const request of [GET, GET.repeat(40), GET.slice(0, 9), GET.slice(9), UPLOAD, '0\r\n\r\n']) {
+    await world.send(transport, request)
+    await world.release()
+    if (request === UPLOAD || request === GET.slice(0, 9)) assert.is.not(world.held(), NO_TRAFFIC, 'a request is under way')
+    else assert.is(world.held(), NO_TRAFFIC, JSON.stringify(request))
+  }
+  assert.is(world.engine.states().idle, 1)
+  assert.is(transport.wire().split('HTTP/1.1 200 OK').length - 1, 43)
+  await world.end()
+})
+
+traffic('one that waits for its kernel, for hooks, or for a rate that may go on keeps its own', async () => {
+  const world = new World()
+  world.hooks = true
+  const transport = await world.connect()
+  transport.hold()
+  await world.send(transport, GET)
+  const own = world.held()
+  assert.is.not(own, NO_TRAFFIC)
+  transport.take()
+  await settle(transport)
+  assert.is(own.pendingHooks, 1)
+  await world.tick()
+  assert.is(world.held(), own, 'hooks')
+  world.hooks = false
+  transport.hold()
+  await world.send(transport, GET)
+  world.connections[0]!.hooksDone()
+  assert.is(world.held(), own, 'pending bytes')
+  transport.take()
+  await settle(transport)
+  assert.is(world.held(), own, 'a rate: the next answer counts for it, unless a tick finds nothing pending')
+  await world.tick()
+  assert.is(world.held(), NO_TRAFFIC)
+  await world.end()
+})
+
+traffic('lent, used for everything, given back, lent again: as new', async () => {
+  const world = new World()
+  const transport = await world.connect()
+  // A head in two parts, content in two, requests behind it, an answer that the kernel takes in two parts, hooks.
+  world.hooks = true
+  await world.send(transport, UPLOAD.slice(0, 20))
+  const own = world.held()
+  assert.is.not(own.reader, null)
+  await world.send(transport, UPLOAD.slice(20))
+  assert.is.not(own.incoming, null)
+  await world.send(transport, '0\r\n\r\n' + WAIT + GET.repeat(3))
+  assert.is.not(own.stash, null)
+  transport.hold(10)
+  await world.release('a'.repeat(100_000))
+  await world.release('b'.repeat(20_000))
+  assert.ok(own.out.waiting(transport) > 100_000)
+  transport.take()
+  for (let i = 0; i < 4; i++) await settle(transport)
+  await world.release()
+  assert.is(own.pendingHooks, 5)
+  for (let i = 0; i < 5; i++) world.connections[0]!.hooksDone()
+  await world.tick()
+  assert.is(world.held(), NO_TRAFFIC)
+  assert.equal(world.free, [own])
+  assert.equal(own, new Traffic())
+  // The next peer's, and nothing but its own answer leaves.
+  const next = await world.connect(WAIT)
+  assert.is(world.held(1), own)
+  await world.release()
+  assert.is(next.wire().replace(/Date: .*\r\n/, ''), 'HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 2\r\n\r\nok')
+  await world.end()
+})
+
+traffic('one that a drain may cut keeps its own: eventlet.set_idle holds for the connection', async () => {
+  const world = new World()
+  const transport = await world.connect(WAIT)
+  world.connections[0]!.setIdle()
+  await world.release()
+  await world.tick()
+  assert.is(world.engine.states().idle, 1)
+  await world.send(transport, WAIT)
+  void world.engine.drain()
+  await settle(transport)
+  assert.is(transport.ending, 'reset')
+  await world.end()
+})
+
+traffic('one that closed, was cut or taken over gives nothing back: what was called off may still call', async () => {
+  const world = new World()
+  const [cut, taken, left] = [await world.connect(WAIT), await world.connect(WAIT), await world.connect(GET)]
+  world.connections[0]!.cut('enough')
+  world.connections[1]!.takeOver(world.waiting[1]!)
+  left.fin()
+  await settle(cut, taken, left)
+  assert.equal(world.connections.map(connection => connection.stateName), ['closed', 'taken over', 'closed'])
+  for (let i = 0; i < 3; i++) assert.not.ok(world.free.includes(world.held(i)))
+  assert.is(world.engine.states()['taken over'], 1)
+  await world.end()
+})
+
+traffic('no more than a handful are kept', async () => {
+  const world = new World()
+  for (let i = 0; i < 100; i++) await world.connect(WAIT)
+  assert.is(new Set(world.connections.map((_, i) => world.held(i))).size, 100, 'each its own')
+  await world.release()
+  assert.is(world.engine.states().idle, 100)
+  assert.is(world.free.length, 64)
+  await world.end()
+})
+
+traffic('under poison nothing can be written to the one that stands for none', () => {
+  // The suite always is; a file run by hand is not.
+  if (!isPoisoned()) return
+  assert.throws(() => NO_TRAFFIC.beginTurn(), TypeError)
+  assert.throws(() => NO_TRAFFIC.out.text('x', 1), TypeError)
+  assert.equal(NO_TRAFFIC, new Traffic())
+})
+
+traffic.run()
