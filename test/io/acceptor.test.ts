@@ -8,6 +8,7 @@ import { Acceptor, type TransportChoice } from '../../src/io/acceptor.ts'
 import { type Listener, type TlsListenOptions, fromServer, listen, wrapTls } from '../../src/io/listener.ts'
 import { setPoison } from '../../src/io/poison.ts'
 import type { Transport, TransportOwner } from '../../src/io/transport.ts'
+import { turns } from '../support/harness.ts'
 import { PATIENCE, certificate, closing, collect, connectTls, connectTo, readExactly, socketPath } from '../support/sockets.ts'
 import { within } from '../support/within.ts'
 
@@ -282,7 +283,7 @@ for (const choice of ['stream', 'handle'] as const) {
     const { log, port, acceptor } = await serveTls()
     const client = await connectTo(port)
     client.write(Buffer.from([0x16]))
-    await new Promise(resolve => setImmediate(resolve))
+    await turns(1)
     client.destroy()
     await log.until('a failed handshake', () => log.failures.length === 1)
     assert.is(acceptor.handshakes, 0)

@@ -4,7 +4,6 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { Acceptor } from '../../src/io/acceptor.ts'
 import { lentBuffers } from '../../src/io/buffer-pool.ts'
 import { errorName, isListedRuntime, isStreamHandle, prepareHandles } from '../../src/io/handle-binding.ts'
 import type { HandleDuplex } from '../../src/io/handle-duplex.ts'
@@ -12,32 +11,28 @@ import { type Listener, listen } from '../../src/io/listener.ts'
 import { setPoison } from '../../src/io/poison.ts'
 import { NOBODY } from '../../src/io/read-slab.ts'
 import type { Transport } from '../../src/io/transport.ts'
+import { turns } from '../support/harness.ts'
 import { PATIENCE, closing, collect, connectTo, readExactly, socketPath, wasReset } from '../support/sockets.ts'
+import { accepting } from '../support/transports.ts'
 import { within } from '../support/within.ts'
 
 const test = suite('handle transport')
 const open: { listener: Listener; transport: Transport; client: Socket }[] = []
 
-async function accepted(where: number | string = 0): Promise<{ transport: Transport; client: Socket; listener: Listener }> {
+async function connected(where: number | string = 0): Promise<{ transport: Transport; client: Socket; listener: Listener }> {
   const listener = await listen(where)
-  const transport = new Promise<Transport>((resolve, reject) => {
-    new Acceptor(listener, 'handle', 1000, { onTransport: resolve, onListenerError: reject, onListenerClosed() {}, onHandshakeFailed() {} }).start()
-  })
+  const { accepted } = accepting(listener, 'handle')
   const client = await connectTo(listener.path ?? listener.address().port)
-  const made = { transport: await within(PATIENCE, transport, 'accept'), client, listener }
+  const made = { transport: await within(PATIENCE, accepted, 'accept'), client, listener }
   open.push(made)
   return made
 }
 
 async function takenOver(where?: number | string): Promise<{ duplex: HandleDuplex; client: Socket; listener: Listener }> {
-  const { transport, client, listener } = await accepted(where)
+  const { transport, client, listener } = await connected(where)
   transport.start(NOBODY)
   const duplex = transport.detach(null) as HandleDuplex
   return { duplex, client, listener }
-}
-
-async function turns(n = 6): Promise<void> {
-  for (let i = 0; i < n; i++) await new Promise(resolve => setImmediate(resolve))
 }
 
 /** Runs a module of the build in another process; its whole output, both streams. */
@@ -199,7 +194,7 @@ test('an exception of the taker is an uncaught one, and its connection is closed
 })
 
 test('detach after destroy gives a stream that is destroyed', async () => {
-  const { transport } = await accepted()
+  const { transport } = await connected()
   transport.destroy()
   assert.ok(transport.detach(null).destroyed)
 })

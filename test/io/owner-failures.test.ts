@@ -96,7 +96,7 @@ failures('more than a thousand pieces that wait: the list does not grow for ever
   transport.writeMany([...pieces], pieces.map(() => null))
   while (transport.pendingBytes > 0) {
     waiting.shift()?.()
-    await new Promise(resolve => setImmediate(resolve))
+    await turns(1)
   }
   assert.is(written.join(''), pieces.join(''))
   transport.destroy()

@@ -6,6 +6,7 @@ import { borrowBuffer, lentBuffers } from '../../src/io/buffer-pool.ts'
 import { setPoison } from '../../src/io/poison.ts'
 import { StreamTransport } from '../../src/io/stream-transport.ts'
 import type { TransportOwner } from '../../src/io/transport.ts'
+import { turns } from '../support/harness.ts'
 
 const test = suite('stream transport')
 
@@ -51,10 +52,6 @@ class Slow extends Duplex {
   }
 }
 
-async function turns(n = 4): Promise<void> {
-  for (let i = 0; i < n; i++) await new Promise(resolve => setImmediate(resolve))
-}
-
 function started(stream: Duplex): { transport: StreamTransport; log: Log } {
   const transport = new StreamTransport(stream)
   const log = new Log()
@@ -74,7 +71,7 @@ test('destroyed while its last write completes, after endWriting: the other side
   log.onDrained = () => transport.destroy()
   transport.write(Buffer.from('the last'), null)
   transport.endWriting()
-  await turns()
+  await turns(4)
   assert.ok(ended)
   assert.ok(there.destroyed)
 })
@@ -119,7 +116,7 @@ test('strings, decoded strings and plain byte arrays come as bytes', async () =>
   const first = started(objects)
   objects.push('é')
   objects.push(new Uint8Array([0x61]))
-  await turns()
+  await turns(4)
   assert.equal(first.log.lines, ['bytes é', 'bytes a'])
   const decoding = new Slow()
   decoding.setEncoding('latin1')
@@ -129,7 +126,7 @@ test('strings, decoded strings and plain byte arrays come as bytes', async () =>
   log.onBytes = (_bytes, start, end) => void lengths.push(end - start)
   transport.start(log)
   decoding.push(Buffer.from([0xe9]))
-  await turns()
+  await turns(4)
   assert.equal(lengths, [1])
 })
 
@@ -138,7 +135,7 @@ test('what is no bytes at all ends the connection', async () => {
   const { log } = started(stream)
   stream.push({ not: 'bytes' })
   stream.push('never seen')
-  await turns()
+  await turns(4)
   assert.equal(log.lines, ['closed ERR_INVALID_ARG_TYPE'])
   assert.ok(stream.destroyed)
 })
@@ -148,7 +145,7 @@ test('poison mode leaves a foreign chunk alone', async () => {
   const { log } = started(stream)
   const chunk = Buffer.from('theirs')
   stream.push(chunk)
-  await turns()
+  await turns(4)
   assert.equal(log.lines, ['bytes theirs'])
   assert.is(chunk.toString(), 'theirs')
 })
@@ -161,7 +158,7 @@ test('a stream that emits its error inside write: onClosed comes afterwards, onc
   const { transport, log } = started(stream)
   transport.write(Buffer.from('x'), null)
   assert.equal(log.lines, [])
-  await turns()
+  await turns(4)
   assert.equal(log.lines, ['closed EPIPE'])
   stream.emit('error', new Error('again'))
   stream.emit('close')
@@ -172,7 +169,7 @@ test('destroyed by somebody else without an end is no orderly close', async () =
   const stream = new Slow()
   const { log } = started(stream)
   stream.destroy()
-  await turns()
+  await turns(4)
   assert.equal(log.lines, ['closed ERR_STREAM_PREMATURE_CLOSE'])
 })
 
@@ -180,19 +177,19 @@ test('an error before start is told after it', async () => {
   const stream = new Slow()
   const transport = new StreamTransport(stream)
   stream.destroy(Object.assign(new Error('gone'), { code: 'ETIMEDOUT' }))
-  await turns()
+  await turns(4)
   const log = new Log()
   transport.start(log)
   assert.equal(log.lines, [])
-  await turns()
+  await turns(4)
   assert.equal(log.lines, ['closed ETIMEDOUT'])
 })
 
 test('a stream that had been destroyed before it was wrapped', async () => {
   const stream = new Slow().destroy()
-  await turns()
+  await turns(4)
   const { log } = started(stream as Slow)
-  await turns()
+  await turns(4)
   assert.equal(log.lines, ['closed '])
 })
 
@@ -201,7 +198,7 @@ test('a stream that does not allow half-open is made to', async () => {
   const { transport, log } = started(stream)
   stream.push('question')
   stream.push(null)
-  await turns()
+  await turns(4)
   assert.equal(log.lines, ['bytes question', 'end'])
   transport.write(Buffer.from('answer'), null)
   assert.is(stream.chunks[0]!.toString(), 'answer')

@@ -7,84 +7,24 @@ import type { Duplex } from 'node:stream'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { Acceptor } from '../../src/io/acceptor.ts'
-import { POOLED_SIZE, borrowBuffer, lentBuffers } from '../../src/io/buffer-pool.ts'
+import { lentBuffers } from '../../src/io/buffer-pool.ts'
 import { type Listener, listen, wrapTls } from '../../src/io/listener.ts'
 import { setPoison } from '../../src/io/poison.ts'
 import { setInternalErrorHook } from '../../src/io/read-slab.ts'
-import type { Transport, TransportOwner } from '../../src/io/transport.ts'
+import type { Transport } from '../../src/io/transport.ts'
+import { turns } from '../support/harness.ts'
 import { PATIENCE, certificate, collect, connectTls, connectTo, readExactly } from '../support/sockets.ts'
+import { Recorder, accepting, pattern, writePooled } from '../support/transports.ts'
 import { within } from '../support/within.ts'
 
-class Recorder implements TransportOwner {
-  readonly log: string[] = []
-  received: Buffer = Buffer.alloc(0)
-  drains: number = 0
-  during: (bytes: Buffer) => void = () => {}
-  drained: () => void = () => {}
-  private waiting: { test: () => boolean; resolve: () => void }[] = []
-
-  onBytes(bytes: Buffer, start: number, end: number): void {
-    const copy = Buffer.from(bytes.subarray(start, end))
-    this.received = Buffer.concat([this.received, copy])
-    if (this.log.at(-1) !== 'bytes') this.log.push('bytes')
-    this.during(copy)
-    this.wake()
-  }
-  onEnd(): void {
-    this.log.push('end')
-    this.wake()
-  }
-  onDrained(): void {
-    this.drains++
-    this.drained()
-    this.wake()
-  }
-  onClosed(failure: string): void {
-    this.log.push(`closed ${failure}`)
-    this.wake()
-  }
-  until(what: string, test: () => boolean): Promise<void> {
-    if (test()) return Promise.resolve()
-    return within(PATIENCE, new Promise<void>(resolve => this.waiting.push({ test, resolve })), `${what} (${this.log.join(', ')})`)
-  }
-  async closed(): Promise<string> {
-    await this.until('the end', () => this.log.some(line => line.startsWith('closed')))
-    return this.log.at(-1)!.slice(7)
-  }
-  private wake(): void {
-    this.waiting = this.waiting.filter(({ test, resolve }) => {
-      if (!test()) return true
-      resolve()
-      return false
-    })
-  }
-}
+/** A record of application data that nobody has encrypted. */
+const BAD_RECORD = Buffer.concat([Buffer.from([0x17, 3, 3, 0, 64]), Buffer.alloc(64, 7)])
 
 interface Connection {
   transport: Transport
   owner: Recorder
   client: TLSSocket
   raw: net.Socket
-}
-
-async function turns(n = 6): Promise<void> {
-  for (let i = 0; i < n; i++) await new Promise(resolve => setImmediate(resolve))
-}
-
-function pattern(length: number, seed = 1): Buffer {
-  const words = new Uint32Array(Math.ceil(length / 4))
-  let x = seed
-  for (let i = 0; i < words.length; i++) words[i] = x = (Math.imul(x, 1664525) + 1013904223) >>> 0
-  return Buffer.from(words.buffer).subarray(0, length)
-}
-
-function writePooled(transport: Transport, bytes: Buffer): void {
-  for (let at = 0; at < bytes.length; at += POOLED_SIZE) {
-    const memory = borrowBuffer()
-    const n = bytes.copy(memory, 0, at, at + POOLED_SIZE)
-    transport.write(memory.subarray(0, n), memory)
-  }
 }
 
 /** Between client and server: from the second flight on, what the client sends is held until `open`, and then arrives as one segment. */
@@ -126,18 +66,13 @@ for (const kind of ['stream', 'handle'] as const) {
   const listeners: Listener[] = []
   const connections: { transport: Transport; client: Duplex }[] = []
 
-  const accepting = async (): Promise<{ port: number; accepted: Promise<Transport>; acceptor: Acceptor }> => {
+  const served = async (): Promise<{ port: number; accepted: Promise<Transport> }> => {
     const listener = wrapTls(await listen(0), certificate())
     listeners.push(listener)
-    let acceptor!: Acceptor
-    const accepted = new Promise<Transport>((resolve, reject) => {
-      acceptor = new Acceptor(listener, kind, 5000, { onTransport: resolve, onListenerClosed() {}, onListenerError: reject, onHandshakeFailed: code => reject(new Error(code)) })
-      acceptor.start()
-    })
-    return { port: listener.address().port, accepted, acceptor }
+    return { port: listener.address().port, accepted: accepting(listener, kind).accepted }
   }
   const connect = async (options: ConnectionOptions = {}, start = true): Promise<Connection> => {
-    const { port, accepted } = await accepting()
+    const { port, accepted } = await served()
     const raw = await connectTo(port)
     const client = await connectTls({ socket: raw }, options)
     client.on('error', () => {})
@@ -172,7 +107,7 @@ for (const kind of ['stream', 'handle'] as const) {
 
     test(`${maxVersion}: bytes that come with the end of the handshake`, async () => {
       for (const delayed of [false, true]) {
-        const { port, accepted } = await accepting()
+        const { port, accepted } = await served()
         const bunch = await bunching(port)
         const raw = await connectTo(bunch.port)
         const client = connectTls({ socket: raw }, { maxVersion })
@@ -199,10 +134,10 @@ for (const kind of ['stream', 'handle'] as const) {
           assert.equal(owner.log, [])
           transport.start(owner)
         }
-        await owner.until('the early bytes', () => owner.received.length === 5)
+        await owner.until('the early bytes', () => owner.received === 5)
         ;(await client).write(' and late')
-        await owner.until('the late ones', () => owner.received.length === 14)
-        assert.is(owner.received.toString(), 'early and late')
+        await owner.until('the late ones', () => owner.received === 14)
+        assert.is(owner.text, 'early and late')
         transport.write(Buffer.from('answer'), null)
         assert.is((await readExactly(await client, 6)).toString(), 'answer')
         bunch.close()
@@ -244,19 +179,19 @@ for (const kind of ['stream', 'handle'] as const) {
     const bytes = pattern(200_000)
     owner.during = () => transport.pauseReading()
     client.end(bytes)
-    await owner.until('the first record', () => owner.received.length > 0)
-    for (let i = 0; owner.received.length < bytes.length; i++) {
+    await owner.until('the first record', () => owner.received > 0)
+    for (let i = 0; owner.received < bytes.length; i++) {
       assert.ok(i < 1000)
-      const before = owner.received.length
+      const before = owner.received
       await turns(4)
-      assert.is(owner.received.length, before)
+      assert.is(owner.received, before)
       // Pausing between two resumes of one turn changes nothing.
       transport.resumeReading()
       transport.pauseReading()
       transport.resumeReading()
-      await owner.until('more', () => owner.received.length > before)
+      await owner.until('more', () => owner.received > before)
     }
-    assert.ok(owner.received.equals(bytes))
+    assert.ok(owner.bytes.equals(bytes))
     transport.resumeReading()
     await owner.until('the end', () => owner.log.at(-1) === 'end')
     assert.equal(owner.log, ['bytes', 'end'])
@@ -272,7 +207,7 @@ for (const kind of ['stream', 'handle'] as const) {
     const { transport, client, owner } = await connect()
     owner.during = () => transport.pauseReading()
     client.write(pattern(60_000))
-    await owner.until('the first record', () => owner.received.length > 0)
+    await owner.until('the first record', () => owner.received > 0)
     await turns(10)
     const wrong = new Error('the owner is broken')
     owner.during = () => {
@@ -288,11 +223,10 @@ for (const kind of ['stream', 'handle'] as const) {
     for (const paused of [false, true]) {
       const { transport, client, owner, raw } = await connect()
       client.write('good')
-      await owner.until('good', () => owner.received.length === 4)
+      await owner.until('good', () => owner.received === 4)
       if (paused) transport.pauseReading()
       writePooled(transport, pattern(4 << 20))
-      // A record of application data that nobody has encrypted.
-      raw.write(Buffer.concat([Buffer.from([0x17, 3, 3, 0, 64]), Buffer.alloc(64, 7)]))
+      raw.write(BAD_RECORD)
       assert.match(await owner.closed(), /^ERR_SSL_/)
       writePooled(transport, Buffer.from('swallowed'))
       await turns()
@@ -305,7 +239,7 @@ for (const kind of ['stream', 'handle'] as const) {
       const { transport, client, owner, raw } = await connect()
       client.pause()
       client.write('x')
-      await owner.until('x', () => owner.received.length === 1)
+      await owner.until('x', () => owner.received === 1)
       if (paused) transport.pauseReading()
       writePooled(transport, pattern(8 << 20))
       await turns()
@@ -320,7 +254,7 @@ for (const kind of ['stream', 'handle'] as const) {
   test('the end of TCP without close_notify is an end', async () => {
     const { transport, client, owner, raw } = await connect()
     client.write('half of it')
-    await owner.until('bytes', () => owner.received.length === 10)
+    await owner.until('bytes', () => owner.received === 10)
     raw.end()
     await owner.until('the end', () => owner.log.at(-1) === 'end')
     transport.endWriting()
@@ -365,9 +299,9 @@ for (const kind of ['stream', 'handle'] as const) {
     const bytes = pattern(30_000)
     owner.during = () => transport.pauseReading()
     client.end(bytes)
-    await owner.until('the first record', () => owner.received.length > 0)
+    await owner.until('the first record', () => owner.received > 0)
     await turns(20)
-    const duplex = transport.detach(owner.received)
+    const duplex = transport.detach(owner.bytes)
     assert.ok((await collect(duplex)).equals(bytes))
     duplex.end('answer')
     assert.is((await collect(client)).toString(), 'answer')
@@ -399,7 +333,7 @@ for (const kind of ['stream', 'handle'] as const) {
   test('a takeover gets the TLSSocket, which reads ahead and tells of a bad record', async () => {
     const { transport, client, raw, owner } = await connect()
     client.write('x')
-    await owner.until('x', () => owner.received.length === 1)
+    await owner.until('x', () => owner.received === 1)
     const duplex = transport.detach(null) as TLSSocket
     assert.is(duplex, transport.stream)
     assert.is(duplex.encrypted, true)
@@ -412,7 +346,7 @@ for (const kind of ['stream', 'handle'] as const) {
     duplex.setTimeout(20)
     await within(PATIENCE, once(duplex, 'timeout'), 'timeout')
     const failed = within(PATIENCE, new Promise<NodeJS.ErrnoException>(resolve => duplex.once('error', resolve)), 'an error')
-    raw.write(Buffer.concat([Buffer.from([0x17, 3, 3, 0, 64]), Buffer.alloc(64, 7)]))
+    raw.write(BAD_RECORD)
     duplex.resume()
     assert.match((await failed).code!, /^ERR_SSL_/)
   })
@@ -439,11 +373,8 @@ const only = suite('TLS transport: the handle alone')
 /** Accepts one connection of a listener of its own, with its TLSSocket changed by `change` just before the transport is made. */
 async function changed(change: (socket: TLSSocket) => void): Promise<Transport> {
   const listener = wrapTls(await listen(0), certificate())
-  const accepted = new Promise<Transport>((resolve, reject) => {
-    const acceptor = new Acceptor(listener, 'handle', 5000, { onTransport: resolve, onListenerClosed() {}, onListenerError: reject, onHandshakeFailed: code => reject(new Error(code)) })
-    acceptor.start()
-    ;(acceptor as unknown as { tlsServer: net.Server }).tlsServer.prependListener('secureConnection', change)
-  })
+  const { acceptor, accepted } = accepting(listener, 'handle')
+  ;(acceptor as unknown as { tlsServer: net.Server }).tlsServer.prependListener('secureConnection', change)
   const client = await connectTls(listener.address().port)
   const transport = await within(PATIENCE, accepted, 'accept')
   const owner = new Recorder()

@@ -5,14 +5,16 @@ import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { Acceptor, type TransportChoice } from '../../src/io/acceptor.ts'
+import type { TransportChoice } from '../../src/io/acceptor.ts'
 import { POOLED_SIZE, borrowBuffer, lentBuffers } from '../../src/io/buffer-pool.ts'
 import { type Listener, listen, wrapTls } from '../../src/io/listener.ts'
 import { setPoison } from '../../src/io/poison.ts'
 import { setInternalErrorHook } from '../../src/io/read-slab.ts'
 import { StreamTransport } from '../../src/io/stream-transport.ts'
-import type { Transport, TransportOwner } from '../../src/io/transport.ts'
+import type { Transport } from '../../src/io/transport.ts'
+import { turns } from '../support/harness.ts'
 import { PATIENCE, certificate, closing, collect, connectTls, connectTo, readExactly, socketPath, wasReset } from '../support/sockets.ts'
+import { Recorder, accepting, pattern, writePooled } from '../support/transports.ts'
 import { within } from '../support/within.ts'
 
 interface Kind {
@@ -30,54 +32,6 @@ const KINDS: Kind[] = [
   { name: 'handle over a unix socket', choice: 'handle', over: 'unix' },
   { name: 'handle over TLS', choice: 'handle', over: 'tls' }
 ]
-
-/** Writes down all that the transport says, and lets a test wait for it. */
-class Recorder implements TransportOwner {
-  readonly chunks: Buffer[] = []
-  readonly log: string[] = []
-  received: number = 0
-  drains: number = 0
-  during: (bytes: Buffer) => void = () => {}
-  private waiting: { test: () => boolean; resolve: () => void }[] = []
-
-  onBytes(bytes: Buffer, start: number, end: number): void {
-    const copy = Buffer.from(bytes.subarray(start, end))
-    this.chunks.push(copy)
-    this.received += copy.length
-    if (this.log.at(-1) !== 'bytes') this.log.push('bytes')
-    this.during(copy)
-    this.wake()
-  }
-  onEnd(): void {
-    this.log.push('end')
-    this.wake()
-  }
-  onDrained(): void {
-    this.drains++
-    this.wake()
-  }
-  onClosed(failure: string): void {
-    this.log.push(`closed ${failure}`)
-    this.wake()
-  }
-  get text(): string {
-    return Buffer.concat(this.chunks).toString('latin1')
-  }
-  until(what: string, test: () => boolean): Promise<void> {
-    if (test()) return Promise.resolve()
-    return within(PATIENCE, new Promise<void>(resolve => this.waiting.push({ test, resolve })), what)
-  }
-  said(line: string): Promise<void> {
-    return this.until(line, () => this.log.includes(line))
-  }
-  private wake(): void {
-    this.waiting = this.waiting.filter(({ test, resolve }) => {
-      if (!test()) return true
-      resolve()
-      return false
-    })
-  }
-}
 
 /** One direction of an in-memory connection is the other side's readable half; a write is done when the other side has read it. */
 class MemoryEnd extends Duplex {
@@ -129,10 +83,7 @@ async function connection(kind: Kind): Promise<Connection> {
   }
   const plain = await listen(kind.over === 'unix' ? socketPath() : 0)
   const listener = kind.over === 'tls' ? wrapTls(plain, certificate()) : plain
-  const accepted = new Promise<Transport>((resolve, reject) => {
-    const acceptor = new Acceptor(listener, kind.choice, 1000, { onTransport: resolve, onListenerClosed() {}, onListenerError: reject, onHandshakeFailed() {} })
-    acceptor.start()
-  })
+  const { accepted } = accepting(listener, kind.choice)
   const raw = await connectTo(listener.path ?? listener.address().port)
   const client = kind.over === 'tls' ? await connectTls({ socket: raw }) : raw
   const transport = await within(PATIENCE, accepted, 'accept')
@@ -144,30 +95,8 @@ function resetPeer(kind: Kind, client: Duplex, raw: Socket | null): void {
   else raw.resetAndDestroy()
 }
 
-/** Loop turns enough for anything that is still going to be said. */
-async function turns(n: number): Promise<void> {
-  for (let i = 0; i < n; i++) await new Promise(resolve => setImmediate(resolve))
-}
-
 function sha(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex')
-}
-
-/** Bytes that repeat nowhere near, cheap to make. */
-function pattern(length: number, seed = 1): Buffer {
-  const words = new Uint32Array(Math.ceil(length / 4))
-  let x = seed
-  for (let i = 0; i < words.length; i++) words[i] = x = (Math.imul(x, 1664525) + 1013904223) >>> 0
-  return Buffer.from(words.buffer).subarray(0, length)
-}
-
-/** Written as the engine writes: through pooled buffers. */
-function writePooled(transport: Transport, bytes: Buffer): void {
-  for (let at = 0; at < bytes.length; at += POOLED_SIZE) {
-    const memory = borrowBuffer()
-    const n = bytes.copy(memory, 0, at, at + POOLED_SIZE)
-    transport.write(memory.subarray(0, n), memory)
-  }
 }
 
 for (const kind of KINDS) {
@@ -393,7 +322,7 @@ for (const kind of KINDS) {
     await owner.until('64 KiB', () => owner.received === 65536)
     client.write('x')
     await owner.until('one more', () => owner.received === 65537)
-    assert.is(sha(Buffer.concat(owner.chunks).subarray(0, 65536)), sha(pattern(65536)))
+    assert.is(sha(owner.bytes.subarray(0, 65536)), sha(pattern(65536)))
   })
 
   test('pause and resume', async () => {
@@ -434,7 +363,7 @@ for (const kind of KINDS) {
     owner.during = () => {}
     transport.resumeReading()
     await owner.until('the rest', () => owner.received === bytes.length)
-    assert.is(sha(Buffer.concat(owner.chunks)), sha(bytes))
+    assert.is(sha(owner.bytes), sha(bytes))
   })
 
   test('destroy inside onBytes: nothing more is said', async () => {
