@@ -5,10 +5,10 @@ import { ChunkedDecoder } from '../src/parser/chunked-decoder.ts'
 import { peerErrorInfo } from '../src/parser/errors.ts'
 import { cutAt, poisonedWindow, randomCuts } from '../test/support/splits.ts'
 import { Dice } from './dice.ts'
-import { MODEL_LIMITS, readChunks, type ModelLimits, type ModelRequest } from './model.ts'
+import { readChunks, settingsOf, type ModelLimits, type ModelRequest } from './model.ts'
 import { mutated } from './mutate.ts'
 import { limitsOf } from './observe.ts'
-import { smallerTexts, type Target } from './target.ts'
+import { catching, smallerTexts, type Target } from './target.ts'
 
 export interface ChunkedCase {
   input: string
@@ -33,13 +33,7 @@ export const chunkedTarget: Target<ChunkedCase> = {
     return one
   },
 
-  check(one) {
-    try {
-      return disagreement(one)
-    } catch (error) {
-      return `threw ${(error as Error).stack}`
-    }
-  },
+  check: catching(disagreement),
 
   * smaller(one) {
     if (one.limits !== undefined) yield { input: one.input }
@@ -48,7 +42,7 @@ export const chunkedTarget: Target<ChunkedCase> = {
 }
 
 function disagreement(one: ChunkedCase): string {
-  const settings = { limits: { ...MODEL_LIMITS, ...one.limits }, secure: false, teWithCl: false }
+  const settings = settingsOf(one)
   const place: ModelRequest = {
     start: 0, contentStart: 0, end: 0, method: '', target: '', version: '1.1', fields: [], framing: 'chunked', content: '', trailers: [],
     keepAlive: true, expectContinue: false, upgrade: false

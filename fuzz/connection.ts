@@ -17,7 +17,7 @@ import { model, type Ending, type ModelRequest } from './model.ts'
 import { mutated } from './mutate.ts'
 import { readAnswers, valuesOf, type Answer } from './response-model.ts'
 import { PATIENCE, Servers } from './servers.ts'
-import { smallerLists, smallerTexts, type Target } from './target.ts'
+import { catching, smallerLists, smallerTexts, type Target } from './target.ts'
 
 /** What the application does with a request: read all and answer, answer at once, read a little and answer, send back what it reads. */
 type Mode = 'read' | 'ignore' | 'part' | 'echo'
@@ -99,13 +99,7 @@ export const connectionTarget: Target<ConnectionCase> = {
     }
   },
 
-  async check(one) {
-    try {
-      return await disagreement(one)
-    } catch (error) {
-      return (error as Error).stack ?? String(error)
-    }
-  },
+  check: catching(disagreement),
 
   * smaller(one) {
     for (const segments of smallerLists(one.segments)) if (segments.length < one.segments.length) yield { ...one, segments }

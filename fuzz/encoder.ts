@@ -15,7 +15,7 @@ import { within } from '../test/support/within.ts'
 import type { Dice } from './dice.ts'
 import { readAnswers, valuesOf, type Answer } from './response-model.ts'
 import { PATIENCE, Servers } from './servers.ts'
-import { smallerLists, smallerTexts, type Target } from './target.ts'
+import { catching, smallerLists, smallerTexts, type Target } from './target.ts'
 
 type Line = [name: string, value: string | number]
 /** text and bytes (latin-1); bytes that are taken away (detached) or shrink after they were handed over. */
@@ -87,13 +87,7 @@ export const encoderTarget: Target<EncoderCase> = {
   executions: () => runs,
   generate: (dice, kept) => kept.length > 0 && dice.chance(0.5) ? varied(dice, dice.one(kept)) : made(dice),
 
-  async check(one) {
-    try {
-      return await disagreement(one)
-    } catch (error) {
-      return (error as Error).stack ?? String(error)
-    }
-  },
+  check: catching(disagreement),
 
   * smaller(one) {
     if (one.informs.length > 0) for (const informs of smallerLists(one.informs)) yield { ...one, informs }

@@ -44,6 +44,11 @@ export interface ModelSettings {
 
 export const MODEL_SETTINGS: ModelSettings = { limits: MODEL_LIMITS, secure: false, teWithCl: false }
 
+/** What a case asks for, the rest as usual. */
+export function settingsOf(one: { limits?: Partial<ModelLimits>; secure?: boolean; teWithCl?: boolean }): ModelSettings {
+  return { limits: { ...MODEL_LIMITS, ...one.limits }, secure: one.secure ?? false, teWithCl: one.teWithCl ?? false }
+}
+
 export type Pair = [name: string, value: string]
 
 export interface ModelRequest {

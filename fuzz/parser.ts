@@ -7,10 +7,10 @@
 
 import { cutAt, randomCuts } from '../test/support/splits.ts'
 import { Dice } from './dice.ts'
-import { model, MODEL_LIMITS, MODEL_SETTINGS, type ModelLimits, type ModelRequest, type ModelSettings, type Verdict } from './model.ts'
+import { model, MODEL_LIMITS, MODEL_SETTINGS, settingsOf, type ModelLimits, type ModelRequest, type Verdict } from './model.ts'
 import { mutated } from './mutate.ts'
 import { observe, parserFor, type Observation, type Observed } from './observe.ts'
-import { smallerTexts, type Target } from './target.ts'
+import { catching, smallerTexts, type Target } from './target.ts'
 
 export interface ParserCase {
   input: string
@@ -41,13 +41,7 @@ export const parserTarget: Target<ParserCase> = {
     return one
   },
 
-  check(one) {
-    try {
-      return disagreement(one)
-    } catch (error) {
-      return `threw ${(error as Error).stack}`
-    }
-  },
+  check: catching(disagreement),
 
   * smaller(one) {
     for (const option of ['limits', 'secure', 'teWithCl'] as const) {
@@ -65,10 +59,6 @@ function tinyLimits(dice: Dice): Partial<ModelLimits> {
   const keys = Object.keys(MODEL_LIMITS) as (keyof ModelLimits)[]
   for (let n = dice.below(3); n >= 0; n--) limits[dice.one(keys)] = dice.below(dice.chance(0.5) ? 8 : 80)
   return limits
-}
-
-export function settingsOf(one: ParserCase): ModelSettings {
-  return { limits: { ...MODEL_LIMITS, ...one.limits }, secure: one.secure ?? false, teWithCl: one.teWithCl ?? false }
 }
 
 function disagreement(one: ParserCase): string {

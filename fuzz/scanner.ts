@@ -8,10 +8,10 @@ import { scanner } from '../src/parser/field-line-scanner.ts'
 import type { RequestParser } from '../src/parser/request-parser.ts'
 import { randomCuts } from '../test/support/splits.ts'
 import { Dice } from './dice.ts'
-import { MODEL_LIMITS, type ModelLimits } from './model.ts'
+import { settingsOf, type ModelLimits } from './model.ts'
 import { mutated } from './mutate.ts'
 import { parserFor } from './observe.ts'
-import { smallerTexts, type Target } from './target.ts'
+import { catching, smallerTexts, type Target } from './target.ts'
 
 export interface ScannerCase {
   input: string
@@ -35,13 +35,7 @@ export const scannerTarget: Target<ScannerCase> = {
     return one
   },
 
-  check(one) {
-    try {
-      return disagreement(one)
-    } catch (error) {
-      return `threw ${(error as Error).stack}`
-    }
-  },
+  check: catching(disagreement),
 
   * smaller(one) {
     const { limits, at, ...rest } = one
@@ -62,7 +56,9 @@ function longer(dice: Dice, text: string): string {
   return text
 }
 
-function disagreement({ input, at = 0, limits, seed = 1 }: ScannerCase): string {
+function disagreement(one: ScannerCase): string {
+  const { input, at = 0, seed = 1 } = one
+  const settings = settingsOf(one)
   if (scanner === null) return 'there is no scanner here'
   const { memory } = scanner
   const bytes = Buffer.from(input, 'latin1').subarray(0, memory.length)
@@ -72,7 +68,6 @@ function disagreement({ input, at = 0, limits, seed = 1 }: ScannerCase): string 
     memory.fill(0xaa)
     bytes.copy(memory, from)
     runs++
-    const settings = { limits: { ...MODEL_LIMITS, ...limits }, secure: false, teWithCl: false }
     const wrong = compare(bytes, memory, from, [...cuts, bytes.length], parserFor(settings).parser, parserFor(settings).parser)
     if (wrong !== '') return `cut at ${cuts.join(' ')}: ${wrong}`
   }

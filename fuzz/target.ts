@@ -19,6 +19,17 @@ export interface Target<Case = any> {
   close?(): Promise<void>
 }
 
+/** A check that throws for no case: what is thrown is what is wrong. */
+export function catching<Case>(check: (one: Case) => string | Promise<string>): (one: Case) => Promise<string> {
+  return async one => {
+    try {
+      return await check(one)
+    } catch (error) {
+      return `threw ${error instanceof Error ? error.stack : String(error)}`
+    }
+  }
+}
+
 /** Texts with something cut out, large parts first. */
 export function* smallerTexts(text: string): Generator<string> {
   for (let size = text.length; size > 0; size >>= 1) {

@@ -1,7 +1,7 @@
 // The model is only worth something if it is right by itself: octets in, verdict out, without the parser.
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { model, MODEL_LIMITS, MODEL_SETTINGS, type ModelLimits, type Verdict } from '../../fuzz/model.ts'
+import { model, settingsOf, type ModelLimits, type Verdict } from '../../fuzz/model.ts'
 import { readAnswers } from '../../fuzz/response-model.ts'
 
 const test = suite('the fuzzers\' model')
@@ -21,7 +21,7 @@ function told({ requests, ending }: Verdict): string {
 }
 
 function says(input: string, expected: string, limits: Partial<ModelLimits> = {}): void {
-  assert.is(told(model(input, { ...MODEL_SETTINGS, limits: { ...MODEL_LIMITS, ...limits } })), expected, JSON.stringify(input))
+  assert.is(told(model(input, settingsOf({ limits }))), expected, JSON.stringify(input))
 }
 
 test('requests one after the other', () => {
