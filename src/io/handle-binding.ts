@@ -200,10 +200,7 @@ export function writeBytes(handle: StreamHandle, bytes: Uint8Array, memory: Buff
   if (!types.isUint8Array(bytes)) throw new TypeError('bytes must be a Uint8Array')
   const request = spare
   const status = isProven(handle, WRITE) ? handle.writeBuffer(request, bytes) : provenWrite(handle, request, WRITE, bytes, bytes.length)
-  if (status !== 0) return status ?? UV_EBADF
-  if (state[kAsync] === 0) return WRITTEN
-  hold(request, writer, bytes, bytes.length, memory)
-  return PENDING
+  return status === 0 && state[kAsync] === 0 ? WRITTEN : notWritten(status, request, writer, bytes, bytes.length, memory)
 }
 
 /** The same for several at once; `views` must not be empty, `length` is their sum. */
@@ -211,10 +208,8 @@ export function writeViews(handle: StreamHandle, views: Uint8Array[], length: nu
   if (views.length === 0 || !views.every(types.isUint8Array)) throw new TypeError('views must be Uint8Arrays')
   const request = spare
   const status = isProven(handle, WRITEV) ? handle.writev(request, views, true) : provenWrite(handle, request, WRITEV, views, length)
-  if (status !== 0) return status ?? UV_EBADF
-  if (state[kAsync] === 0) return WRITTEN
-  hold(request, writer, views.slice(), length, memory.slice())
-  return PENDING
+  if (status === 0 && state[kAsync] === 0) return WRITTEN
+  return notWritten(status, request, writer, views.slice(), length, memory.slice())
 }
 
 /** The same for text, of whose characters the low octet leaves. Node copies what does not leave at once. */
@@ -222,10 +217,7 @@ export function writeText(handle: StreamHandle, text: string, writer: HandleWrit
   if (typeof text !== 'string') throw new TypeError('text must be a string')
   const request = spare
   const status = isProven(handle, TEXT) ? handle.writeLatin1String(request, text) : provenWrite(handle, request, TEXT, text, text.length)
-  if (status !== 0) return status ?? UV_EBADF
-  if (state[kAsync] === 0) return WRITTEN
-  hold(request, writer, null, text.length, null)
-  return PENDING
+  return status === 0 && state[kAsync] === 0 ? WRITTEN : notWritten(status, request, writer, null, text.length, null)
 }
 
 /** Half-close after what is pending; `done` hears of it unless this returns non-zero. A handle that is shutting down cannot be reset (-22). */
@@ -243,6 +235,21 @@ function newRequest(from: Binding): WriteRequest {
   request.size = 0
   request.memory = null
   return request
+}
+
+/** Failed, or under way: then what it reads from is held. */
+function notWritten(
+  status: number | undefined,
+  request: WriteRequest,
+  writer: HandleWriter,
+  held: Held,
+  size: number,
+  memory: Buffer | null | (Buffer | null)[]
+): number {
+  // Undefined: the handle is closed and has no native part any more.
+  if (status !== 0) return status ?? UV_EBADF
+  hold(request, writer, held, size, memory)
+  return PENDING
 }
 
 function hold(request: WriteRequest, writer: HandleWriter, held: Held, size: number, memory: Buffer | null | (Buffer | null)[]): void {

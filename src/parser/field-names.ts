@@ -1,4 +1,5 @@
-// The field names that the engine itself understands, recognised once per line by length and first letter, then all letters. All other names are the application's.
+// The field names that the engine itself understands, recognised once per line by length and first letter, then all letters. All other names are the
+// application's.
 import { equalsIgnoreCase, octets } from './bytes.ts'
 
 export const FieldName = {

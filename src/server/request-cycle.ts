@@ -130,18 +130,17 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
     const cycle = this.cycle
     // Each element is looked at once: an array whose elements change between two looks must not come out longer than it was measured.
     const { length } = body
-    // One is by far the most frequent, and a list made with it need not grow.
-    const pieces: unknown[] = length === 1 ? [body[0]] : []
+    const pieces: unknown[] = []
     let size = 0
     for (let i = 0; i < length; i++) {
-      const piece = length === 1 ? pieces[0] : body[i]
+      const piece = body[i]
       if (typeof piece === 'string') size += Buffer.byteLength(piece)
       else if (piece instanceof Uint8Array) size += piece.byteLength
       else {
         this.fail(noPiece(piece))
         return
       }
-      if (length !== 1) pieces.push(piece)
+      pieces.push(piece)
     }
     if (cycle.ended) {
       this.finish()
