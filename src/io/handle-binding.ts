@@ -66,12 +66,14 @@ export interface WriteRequest {
 }
 
 export interface ShutdownRequest {
-  oncomplete: (this: ShutdownRequest, status: number) => void
+  oncomplete: ((this: ShutdownRequest, status: number) => void) | null
 }
 
 /** What `server._handle` offers, a cluster worker's plain object too. */
 export interface ListeningHandle {
   onconnection: (this: unknown, status: number, handle: unknown) => void
+  /** TCP only, and not on a cluster worker's. */
+  setNoDelay?(on: boolean): number
 }
 
 export const UV_EOF = -4095
@@ -149,6 +151,11 @@ export function errorName(status: number): string {
   return status === BROKEN || !(status < 0) ? 'ERR_WIRELET_TRANSPORT' : getSystemErrorName(status)
 }
 
+/** No small write waits for an acknowledgement, on any connection of this listener: Linux lets them inherit it. False where each has to be told. */
+export function listenWithoutDelay(listening: ListeningHandle): boolean {
+  return process.platform === 'linux' && listening.setNoDelay !== undefined && listening.setNoDelay(true) === 0
+}
+
 /** Read into the slab from here on; `reader` is called back from the event loop only, never from inside a call of ours. */
 export function startReading(handle: StreamHandle, reader: HandleReader): number {
   handle.reading = reader
@@ -220,10 +227,11 @@ export function writeText(handle: StreamHandle, text: string, writer: HandleWrit
   return status === 0 && state[kAsync] === 0 ? WRITTEN : notWritten(status, request, writer, null, text.length, null)
 }
 
-/** Half-close after what is pending; `done` hears of it unless this returns non-zero. A handle that is shutting down cannot be reset (-22). */
-export function shutDown(handle: StreamHandle, done: (status: number) => void): number {
+/** Half-close after what is pending; `done` hears of it, if anybody does, unless this returns non-zero. A handle that is shutting down cannot be
+ *  reset (-22). */
+export function shutDown(handle: StreamHandle, done: ((status: number) => void) | null): number {
   const request = new binding!.ShutdownWrap()
-  request.oncomplete = done
+  if (done !== null) request.oncomplete = done
   return handle.shutdown(request)
 }
 

@@ -76,6 +76,10 @@ interface Served {
 }
 const open: Served[] = []
 
+interface Told {
+  setNoDelay(this: Told, on: boolean): number
+}
+
 function serve(listener: Listener, choice: TransportChoice = 'auto', handshakeTimeout = 5000): Served {
   const log = new Log()
   const acceptor = new Acceptor(listener, choice, handshakeTimeout, log)
@@ -108,6 +112,33 @@ test('auto is handle for a listener of ours here, with TLS or without, stream fo
   await within(PATIENCE, once(server, 'listening'), 'listening')
   assert.is(serve(fromServer(server)).acceptor.kind, 'stream')
 })
+
+for (const obeys of [true, false]) {
+  test(`no delay of small writes: ${obeys ? 'inherited from the listener on Linux, so that no connection is told' : 'each connection is told where the listener cannot be'}`, async () => {
+    const listener = await listen(0)
+    const listening = (listener.server as unknown as { _handle: Told })._handle
+    const prototype = Object.getPrototypeOf(listening) as Told
+    const real = prototype.setNoDelay
+    const told: string[] = []
+    prototype.setNoDelay = function (on) {
+      told.push(this === listening ? `listener ${on}` : `connection ${on}`)
+      return this === listening && !obeys ? -22 : real.call(this, on)
+    }
+    try {
+      const { log, port } = serve(listener, 'handle')
+      for (const n of [1, 2]) {
+        const client = await connectTo(port)
+        new Echo(await log.transport(n))
+        client.end('x')
+        assert.is((await collect(client)).toString(), 'x')
+      }
+    } finally {
+      prototype.setNoDelay = real
+    }
+    const inherits = process.platform === 'linux'
+    assert.equal(told, [...(inherits ? ['listener true'] : []), ...(inherits && obeys ? [] : ['connection true', 'connection true'])])
+  })
+}
 
 test("handle is an error for a server of the caller's own", async () => {
   const codes: unknown[] = []
