@@ -14,6 +14,8 @@ type RawWriter = Buffer & { latin1Write(text: string, offset: number, length: nu
 export class WriteBuffer {
   /** Bytes gathered and not yet written. */
   bytes = 0
+  /** Of these, those that are referred to. */
+  referred = 0
   /** All there is, while that is latin-1 text: one native call then writes it, where a pooled buffer takes one for each answer, a view and another. */
   private latin1 = ''
   /** The pooled buffer being filled; its bytes before `from` are in `views` already. */
@@ -78,6 +80,7 @@ export class WriteBuffer {
       return true
     }
     if (buffer !== null) this.retire(buffer)
+    this.referred = 0
     const views = this.views
     const memories = this.memories
     this.views = null
@@ -94,7 +97,7 @@ export class WriteBuffer {
     this.pooled = this.views = null
     this.memories = []
     this.latin1 = ''
-    this.bytes = this.from = this.to = 0
+    this.bytes = this.referred = this.from = this.to = 0
   }
 
   private size(): number {
@@ -133,6 +136,7 @@ export class WriteBuffer {
       this.from = this.to
     }
     this.push(piece, null)
+    this.referred += piece.byteLength
   }
 
   private push(view: Uint8Array, memory: Buffer | null): void {

@@ -51,6 +51,22 @@ writeBuffer('nothing gathered: nothing written', () => {
   assert.is(out.bytes, 0)
 })
 
+writeBuffer('what is referred to counts apart, until it leaves or is thrown away', () => {
+  const [out, taker] = [new WriteBuffer(), new Taker()]
+  out.text(...latin1('head'))
+  assert.is(out.referred, 0)
+  out.piece(Buffer.alloc(LARGE))
+  out.text('x'.repeat(LARGE), LARGE)
+  out.piece(Buffer.alloc(10))
+  assert.equal([out.bytes, out.referred], [4 + 2 * LARGE + 10, 2 * LARGE])
+  out.flush(taker.transport)
+  assert.is(out.referred, 0)
+  out.piece(Buffer.alloc(LARGE))
+  out.clear()
+  assert.is(out.referred, 0)
+  taker.giveBack()
+})
+
 writeBuffer('small things leave as one view of one pooled buffer', () => {
   const before = lentBuffers()
   const [out, taker] = [new WriteBuffer(), new Taker()]
