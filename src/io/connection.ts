@@ -91,6 +91,19 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     this.giveBack()
   }
 
+  onOwnBytes(bytes: Buffer, start: number, end: number): void {
+    const traffic = this.borrow()
+    traffic.given = bytes
+    this.onBytes(bytes, start, end)
+    traffic.given = null
+  }
+
+  expectedBytes(): number {
+    const { cycle, incoming } = this.traffic
+    if (incoming === null || cycle === null || cycle.ended) return 0
+    return incoming.expected(this.engine.limits.readBuffer)
+  }
+
   private borrow(): Traffic {
     if (this.traffic === NO_TRAFFIC) this.traffic = this.engine.lendTraffic()
     return this.traffic
@@ -292,7 +305,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     const { traffic } = this
     const cycle = traffic.cycle!
     const incoming = traffic.incoming!
-    const pos = incoming.read(bytes, start, end)
+    const pos = bytes === traffic.given ? incoming.readOwn(bytes, start, end) : incoming.read(bytes, start, end)
     if (pos < 0) {
       this.refuse(-pos, incoming.content.received)
       return end
@@ -354,7 +367,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   private adjustReading(): void {
     const { traffic } = this
     const { cycle, incoming } = traffic
-    const full = incoming !== null && cycle !== null && !cycle.ended && incoming.content.held >= this.engine.limits.readBuffer
+    const full = incoming !== null && cycle !== null && !cycle.ended && incoming.content.weight >= this.engine.limits.readBuffer
     const pause = (traffic.stash !== null || full) && this.state !== LINGERING
     if (pause === traffic.paused || this.state === CLOSED || this.state === TAKEN_OVER) return
     traffic.paused = pause

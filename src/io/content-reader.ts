@@ -6,6 +6,11 @@ import type { Limits, Timeouts } from '../parser/limits.ts'
 import { Framing, type RequestHead } from '../parser/request-head.ts'
 import { Content, type ContentSource } from './content.ts'
 import { Progress } from './progress.ts'
+import { SLAB_SIZE } from './read-slab.ts'
+
+/** What is read at once into memory of its own, at most. Fewer reads wake the sender less often: in chunks, 192 KiB give 1.18 × Bun's bytes per CPU
+ *  second, 128 KiB 0.95, 256 KiB 1.10 (measured). */
+const MOST_OWN = 3 * SLAB_SIZE
 
 export class ContentReader {
   readonly content: Content
@@ -46,6 +51,14 @@ export class ContentReader {
     return stop
   }
 
+  /** The same for memory that is ours: the content may keep it. */
+  readOwn(bytes: Buffer, start: number, end: number): number {
+    this.content.enterOwn()
+    const stop = this.read(bytes, start, end)
+    this.content.leaveOwn(bytes)
+    return stop
+  }
+
   /** Nobody wants the rest: at most `maxDrain` more octets are read to keep the connection. */
   discard(maxDrain: number): void {
     this.content.discard()
@@ -60,6 +73,16 @@ export class ContentReader {
   /** Octets known to be still to come; 0 when chunked: nobody knows. */
   get announcedRest(): number {
     return this.left
+  }
+
+  /** How much to read next into memory that the content keeps; 0: nothing worth it, or nobody has taken any yet. What is held counts: both together
+   *  are bounded by six times `readBuffer`. */
+  expected(readBuffer: number): number {
+    const { weight, received, held, discarding } = this.content
+    const size = Math.min(3 * readBuffer, MOST_OWN)
+    if (size < SLAB_SIZE || weight > size || received === held || discarding) return 0
+    if (this.decoder !== null) return size
+    return this.left < SLAB_SIZE ? 0 : Math.min(this.left, size)
   }
 
   /** Once a tick while it is the peer's turn. */

@@ -1,5 +1,5 @@
-// The content of one request between the decoder and whoever reads it: owned copies in order, bounded by back-pressure.
-// Knows nothing of chunked coding or of wsgi.input; `limits.readBuffer` is enforced by the connection, which watches `held`.
+// The content of one request between the decoder and whoever reads it: owned pieces in order, bounded by back-pressure.
+// Knows nothing of chunked coding or of wsgi.input; `limits.readBuffer` is enforced by the connection, which watches `weight`.
 import { Buffer } from 'node:buffer'
 import type { ContentSink } from '../parser/chunked-decoder.ts'
 
@@ -29,6 +29,8 @@ export class Content implements ContentSink {
   held = 0
   /** Octets of content decoded so far. */
   received = 0
+  /** Nobody wants it. */
+  discarding = false
   /** Announced length, or -1 when chunked. */
   readonly announced: number
   /** Trailers, once complete. */
@@ -40,7 +42,10 @@ export class Content implements ContentSink {
   private gather: Buffer | null = null
   private gatherFrom = 0
   private gatherTo = 0
-  private discarding = false
+  /** Bytes of pieces that are views of memory of ours, the one that is being decoded; -1: that is not ours. */
+  private adopted = -1
+  /** Memory that pieces keep beside themselves: the rest of what they are views of. */
+  private slack = 0
   private waiter: ContentWaiter | null = null
 
   constructor(source: ContentSource, announced: number) {
@@ -48,7 +53,22 @@ export class Content implements ContentSink {
     this.announced = announced
   }
 
-  /** From the decoder; the bytes are copied. */
+  /** What `held` bytes cost. */
+  get weight(): number {
+    return this.held + this.slack
+  }
+
+  /** What comes from the decoder up to `leaveOwn` lies in memory that is ours: its large runs need no copy. */
+  enterOwn(): void {
+    this.adopted = 0
+  }
+
+  leaveOwn(memory: Buffer): void {
+    if (this.adopted > 0) this.slack += memory.buffer.byteLength - this.adopted
+    this.adopted = -1
+  }
+
+  /** From the decoder; the bytes are copied unless they are ours. */
   onContent(bytes: Buffer, start: number, end: number): void {
     const length = end - start
     this.received += length
@@ -65,6 +85,11 @@ export class Content implements ContentSink {
       this.gatherTo += length
     } else {
       this.closeGather()
+      if (this.adopted >= 0) {
+        this.adopted += length
+        this.pieces.push(bytes.subarray(start, end))
+        return
+      }
       const piece = Buffer.allocUnsafe(length)
       bytes.copy(piece, 0, start, end)
       this.pieces.push(piece)
@@ -84,7 +109,7 @@ export class Content implements ContentSink {
       if (this.first === this.pieces.length) {
         // Not `length = 0`, which is a call into V8's runtime: 60 ns.
         this.pieces = []
-        this.first = 0
+        this.first = this.slack = 0
       }
     }
     this.held -= piece.length
@@ -123,7 +148,7 @@ export class Content implements ContentSink {
     this.pieces = []
     this.first = 0
     this.gather = null
-    this.held = 0
+    this.held = this.slack = 0
   }
 
   /** By the connection, after it decoded something, at the end, or at a failure. */

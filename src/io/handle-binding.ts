@@ -38,9 +38,10 @@ export interface StreamHandle {
 /** Given the bytes where no buffer of ours is in use; may return the buffer for the next ones. */
 type OnRead = (this: StreamHandle, bytes?: ArrayBuffer) => Uint8Array | undefined
 
-/** What a handle's bytes go to. Neither may keep the slab. */
+/** What a handle's bytes go to. Nobody may keep the slab. */
 export interface HandleReader {
-  bytesArrived(length: number): void
+  /** Memory for the next ones, if it changes: unpooled, and kept alive until then. Whoever has given away what these came in must return other memory. */
+  bytesArrived(length: number): Uint8Array | undefined
   /** UV_EOF or an error. */
   readFailed(status: number): void
   /** One of the two threw. */
@@ -177,6 +178,11 @@ export function takeTlsHandle(socket: object): StreamHandle | null {
   return null
 }
 
+/** Back to the slab, outside a read callback; within one that is what `bytesArrived` returns. Each time costs native memory until the handle is closed. */
+export function readIntoSlab(handle: StreamHandle): void {
+  handle.useUserBuffer(slab)
+}
+
 /** What is decrypted goes to `reader` from here on, once reading is started; also, after a `readStop`, the rest of what had arrived together.
  *  Returns how the stream read, for `giveBackReading`. */
 export function readDecrypted(handle: StreamHandle, reader: HandleReader): OnRead {
@@ -268,26 +274,28 @@ function hold(request: WriteRequest, writer: HandleWriter, held: Held, size: num
   request.memory = memory
 }
 
-/** Shared by all plain handles. Anything but `undefined` returned aborts the process; an exception would leave a handle that nobody closes. */
-function onRead(this: StreamHandle): undefined {
-  passOn(this, this.reading, state[kRead], READ << shiftOf(this))
-  return undefined
+/** Shared by all plain handles. Anything but `undefined` or a Uint8Array returned aborts the process; an exception would leave a handle that nobody
+ *  closes. */
+function onRead(this: StreamHandle): Uint8Array | undefined {
+  return passOn(this, this.reading, state[kRead], READ << shiftOf(this))
 }
 
-function onDecrypted(this: StreamHandle): undefined {
-  passOn(this, this.conn, state[kRead], TLS_READ)
-  return undefined
+function onDecrypted(this: StreamHandle): Uint8Array | undefined {
+  return passOn(this, this.conn, state[kRead], TLS_READ)
 }
 
-function passOn(handle: StreamHandle, reader: HandleReader, n: number, proof: number): void {
+function passOn(handle: StreamHandle, reader: HandleReader, n: number, proof: number): Uint8Array | undefined {
   try {
-    // 0 is EAGAIN: what waited was a multiple of 64 KiB.
+    // 0 is EAGAIN: what waited filled the memory.
     if (n > 0) {
-      if ((proven & proof) !== 0 || provenRead(handle, n, proof)) reader.bytesArrived(n)
-      else reader.readFailed(BROKEN)
+      if ((proven & proof) !== 0 || provenRead(handle, n, proof)) return reader.bytesArrived(n)
+      reader.readFailed(BROKEN)
     } else if (n < 0) reader.readFailed(n)
+    return undefined
   } catch (error) {
     reader.abandon(error)
+    // The handle is closed; should it read all the same, then not into memory that was given away.
+    return slab
   }
 }
 

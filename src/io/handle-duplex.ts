@@ -163,7 +163,7 @@ export class HandleDuplex extends Duplex implements HandleReader, HandleWriter {
   }
 
   /** @internal */
-  bytesArrived(length: number): void {
+  bytesArrived(length: number): undefined {
     this.active()
     if (this.push(copyOfSlab(length)) || this.destroyed) return
     this.reading = false

@@ -1,6 +1,6 @@
 // A Transport on libuv's handle itself, without net.Socket and streams: 4–5 KB less per connection and a third of the time per request.
 // What it may and may not do to a handle is in handles.md; the calls that can abort are all in handle-binding.ts. Knows no HTTP.
-import type { Buffer } from 'node:buffer'
+import { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
 import { forgetBuffer, giveBackBuffer } from './buffer-pool.ts'
 import {
@@ -13,6 +13,7 @@ import {
   WRITTEN,
   type WriteRequest,
   errorName,
+  readIntoSlab,
   shutDown,
   startReading,
   writeBytes,
@@ -20,7 +21,7 @@ import {
   writeViews
 } from './handle-binding.ts'
 import { HandleDuplex } from './handle-duplex.ts'
-import { NOBODY, lend, reportInternalError, slab } from './read-slab.ts'
+import { NOBODY, SLAB_SIZE, lend, reportInternalError, slab } from './read-slab.ts'
 import type { Address, Transport, TransportOwner } from './transport.ts'
 
 const UNIX: Address = Object.freeze({ address: 'unix', port: 0, family: 'unix' })
@@ -39,6 +40,9 @@ const ENDED = 2
 /** Closed, or handed over: the handle is no longer ours to use. */
 const DEAD = 3
 
+/** A read of so much or more: the peer sends faster than we read, and more is there already. Below it memory of its own does not pay. */
+const BULK = SLAB_SIZE >> 1
+
 /** Few fields: an idle connection is this and a Connection. */
 export class HandleTransport implements Transport, HandleReader, HandleWriter {
   pendingBytes: number = 0
@@ -48,6 +52,8 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
   private output: number = OPEN
   private peer: Address | null
   private local: Address | null
+  /** What the next bytes go to, and the owner's with them; null: the slab. */
+  private own: Buffer | null = null
 
   /** `handle` comes from `onconnection` and must pass `isStreamHandle`; from here on it is ours to close. */
   constructor(handle: StreamHandle, unix: boolean) {
@@ -165,6 +171,7 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
     const ending = this.output !== OPEN
     this.output = DEAD
     this.handle.readStop()
+    if (this.own !== null) readIntoSlab(this.handle)
     const duplex = new HandleDuplex(this.handle, leftover, this.input === AT_END, this.peerAddress(), this.localAddress())
     if (ending) duplex.end()
     return duplex
@@ -185,8 +192,20 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
   }
 
   /** @internal */
-  bytesArrived(length: number): void {
-    lend(this.owner, slab, length)
+  bytesArrived(length: number): Uint8Array | undefined {
+    const { own } = this
+    if (own === null) lend(this.owner, slab, length)
+    else {
+      this.own = null
+      // Hardly filled, it would be kept for little: it is lent as the slab is.
+      if (length * 2 < own.length) lend(this.owner, own, length)
+      else this.owner.onOwnBytes(own, 0, length)
+    }
+    if (length >= BULK) {
+      const size = this.owner.expectedBytes()
+      if (size > 0) return (this.own = Buffer.allocUnsafeSlow(size))
+    }
+    return own === null ? undefined : slab
   }
 
   /** @internal */

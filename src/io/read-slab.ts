@@ -13,6 +13,8 @@ export const slab: Buffer = scanner?.memory ?? Buffer.allocUnsafeSlow(SLAB_SIZE)
 /** The owner of a transport that has none yet, or none any more: being silent after `destroy` needs no test at each call. */
 export const NOBODY: TransportOwner = Object.freeze({
   onBytes(): void {},
+  onOwnBytes(): void {},
+  expectedBytes: () => 0,
   onEnd(): void {},
   onDrained(): void {},
   onClosed(): void {}

@@ -65,7 +65,7 @@ export class TlsHandleTransport extends StreamTransport implements HandleReader 
   }
 
   /** @internal */
-  bytesArrived(length: number): void {
+  bytesArrived(length: number): undefined {
     if (this.dead) return
     if (this.reading && this.held.length === 0) {
       lend(this.owner, slab, length)

@@ -17,6 +17,8 @@ export class Traffic {
   stash: Buffer | null = null
   /** The stash being interpreted: ours already, its rest need not be copied. */
   owned: Buffer | null = null
+  /** What has just arrived in memory of its own: the content may keep it. */
+  given: Buffer | null = null
   /** What follows the request being started, while `onHead` runs: part of it goes along in a takeover. */
   rest: Buffer | null = null
   restStart: number = 0

@@ -15,6 +15,10 @@ export interface Address {
 export interface TransportOwner {
   /** `bytes[start, end)` arrived. The memory is the transport's: whatever is kept must be copied before returning. */
   onBytes(bytes: Buffer, start: number, end: number): void
+  /** The same, in memory that nobody else will use: the owner may keep it. Only where `expectedBytes` asked for it. */
+  onOwnBytes(bytes: Buffer, start: number, end: number): void
+  /** After much has arrived at once: the size of memory of its own that the next may come in, 0 for the usual loan. A transport need not ask. */
+  expectedBytes(): number
   /** The peer will send no more (FIN, close_notify). At most once. Writing is still possible. */
   onEnd(): void
   /** `pendingBytes` has fallen to 0 after having been above it. Never called from inside `write`. */

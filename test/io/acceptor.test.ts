@@ -61,6 +61,10 @@ class Echo implements TransportOwner {
   onBytes(bytes: Buffer, start: number, end: number): void {
     this.transport.write(Buffer.from(bytes.subarray(start, end)), null)
   }
+  onOwnBytes(): void {}
+  expectedBytes(): number {
+    return 0
+  }
   onEnd(): void {
     this.transport.endWriting()
   }

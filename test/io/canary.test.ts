@@ -204,6 +204,8 @@ onEveryTransport('canary', (harness, test) => {
           views.push(view)
           owner.onBytes(bytes, from, to)
         },
+        onOwnBytes: (bytes, from, to) => owner.onOwnBytes(bytes, from, to),
+        expectedBytes: () => owner.expectedBytes(),
         onEnd: () => owner.onEnd(),
         onDrained: () => owner.onDrained(),
         onClosed: failure => owner.onClosed(failure)

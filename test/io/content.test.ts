@@ -176,6 +176,40 @@ contents('discarded: what is held goes, what comes is counted and dropped', () =
   assert.is(content.take(Infinity), null)
 })
 
+contents('large runs in memory of ours are views of it, small ones are copied; all of it counts until the last view is taken', () => {
+  const { content } = make()
+  const memory = Buffer.allocUnsafeSlow(20_000).fill('s', 0, 100).fill('l', 100, 10_000)
+  content.enterOwn()
+  content.onContent(memory, 0, 100)
+  content.onContent(memory, 100, 5100)
+  content.onContent(memory, 5100, 10_000)
+  content.leaveOwn(memory)
+  assert.equal([content.held, content.weight], [10_000, 100 + 20_000])
+  assert.is.not(content.take(Infinity)!.buffer, memory.buffer)
+  assert.equal([content.held, content.weight], [9900, 20_000])
+  assert.is(content.take(Infinity)!.buffer, memory.buffer)
+  assert.equal([content.held, content.weight], [4900, 15_000])
+  assert.is(content.take(Infinity)!.toString(), 'l'.repeat(4900))
+  assert.equal([content.held, content.weight], [0, 0])
+})
+
+contents('memory of ours that no piece is a view of counts for nothing', () => {
+  const { content } = make()
+  const memory = Buffer.allocUnsafeSlow(20_000)
+  content.enterOwn()
+  content.onContent(memory, 0, 100)
+  content.leaveOwn(memory)
+  assert.is(content.weight, 100)
+  content.onContent(memory, 0, 5000)
+  assert.is.not(content.take(Infinity)!.buffer, memory.buffer)
+  assert.is.not(content.take(Infinity)!.buffer, memory.buffer)
+  content.enterOwn()
+  content.onContent(memory, 0, 5000)
+  content.leaveOwn(memory)
+  content.discard()
+  assert.is(content.weight, 0)
+})
+
 contents('any sequence of runs, takes and returns: every octet once and in order', () => {
   for (let seed = 1; seed <= 200; seed++) {
     const next = random(seed)

@@ -9,11 +9,11 @@ import { errorName, isListedRuntime, isStreamHandle, prepareHandles } from '../.
 import type { HandleDuplex } from '../../src/io/handle-duplex.ts'
 import { type Listener, listen } from '../../src/io/listener.ts'
 import { setPoison } from '../../src/io/poison.ts'
-import { NOBODY } from '../../src/io/read-slab.ts'
+import { NOBODY, setInternalErrorHook } from '../../src/io/read-slab.ts'
 import type { Transport } from '../../src/io/transport.ts'
 import { turns } from '../support/harness.ts'
 import { PATIENCE, closing, collect, connectTo, readExactly, socketPath, wasReset } from '../support/sockets.ts'
-import { accepting } from '../support/transports.ts'
+import { Recorder, accepting, pattern } from '../support/transports.ts'
 import { within } from '../support/within.ts'
 
 const test = suite('handle transport')
@@ -245,6 +245,81 @@ test('a first write of text that does not add up: the connection fails, handles 
     }
     connect(listener.address().port, '127.0.0.1').on('error', () => {})`
   assert.is(await run([], script), 'handle 3 ERR_WIRELET_TRANSPORT stream\n')
+})
+
+/** A transport whose owner expects `size` more bytes after each large read. */
+async function expecting(size: number, where?: string): Promise<{ transport: Transport; client: Socket; owner: Recorder }> {
+  const { transport, client } = await connected(where)
+  const owner = new Recorder()
+  owner.expecting = () => size
+  transport.start(owner)
+  return { transport, client, owner }
+}
+
+for (const where of ['tcp', 'unix socket']) {
+  test(`memory of its own (${where}): what came in it stays as it is, whatever comes later`, async () => {
+    const { client, owner } = await expecting(150_000, where === 'tcp' ? undefined : socketPath())
+    const bytes = pattern(8 << 20)
+    client.write(bytes)
+    await owner.until('all bytes', () => owner.received === bytes.length)
+    assert.ok(owner.own.length > 0, 'some came so')
+    assert.ok(owner.bytes.equals(bytes))
+    assert.ok(owner.own.every(piece => piece.length >= 75_000 && piece.length <= 150_000), 'each fills at least half of its memory')
+    assert.is(new Set(owner.own.map(piece => piece.buffer)).size, owner.own.length, 'none shares it with another')
+  })
+}
+
+test('memory of its own that is hardly filled is lent, and the slab comes next', async () => {
+  const { client, owner, transport } = await expecting(1 << 20)
+  transport.pauseReading()
+  client.write(pattern(200_000))
+  await turns()
+  transport.resumeReading()
+  await owner.until('the first bytes', () => owner.received === 200_000)
+  owner.expecting = () => 0
+  client.write('later')
+  await owner.until('the rest', () => owner.received === 200_005)
+  assert.is(owner.own.length, 0)
+  assert.ok(owner.bytes.equals(Buffer.concat([pattern(200_000), Buffer.from('later')])))
+})
+
+for (const when of ['within a read', 'later'] as const) {
+  test(`taken over ${when}, while memory of its own waits for bytes: the Duplex gets what comes`, async () => {
+    const { client, owner, transport } = await expecting(150_000)
+    const bytes = pattern(2 << 20)
+    let duplex: HandleDuplex | null = null
+    owner.during = () => {
+      if (owner.received < 500_000) return
+      if (when === 'within a read') duplex = transport.detach(null) as HandleDuplex
+      else transport.pauseReading()
+      owner.during = () => {}
+    }
+    client.write(bytes)
+    client.end()
+    await owner.until('the first bytes', () => owner.received >= 500_000)
+    duplex ??= transport.detach(null) as HandleDuplex
+    const rest = await within(PATIENCE, collect(duplex), 'the rest')
+    assert.ok(owner.own.length > 0)
+    assert.is(owner.received + rest.length, bytes.length)
+    assert.ok(Buffer.concat([owner.bytes, rest]).equals(bytes))
+    duplex.destroy()
+  })
+}
+
+test('an owner that throws over bytes in memory of its own: they stay as they are', async () => {
+  const { client, owner } = await expecting(150_000)
+  const bytes = pattern(4 << 20)
+  owner.during = () => {
+    if (owner.own.length === 0) return
+    throw new Error('no more')
+  }
+  setInternalErrorHook(() => {})
+  client.on('error', () => {})
+  client.write(bytes)
+  assert.is(await owner.closed(), 'ERR_INTERNAL')
+  await turns()
+  assert.is(owner.own.length, 1)
+  assert.ok(owner.bytes.equals(bytes.subarray(0, owner.received)))
 })
 
 // The last test: it looks at what all before it have left.

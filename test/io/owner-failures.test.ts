@@ -4,7 +4,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Acceptor } from '../../src/io/acceptor.ts'
 import { listen } from '../../src/io/listener.ts'
-import { reportInternalError, setInternalErrorHook } from '../../src/io/read-slab.ts'
+import { NOBODY, reportInternalError, setInternalErrorHook } from '../../src/io/read-slab.ts'
 import { StreamTransport } from '../../src/io/stream-transport.ts'
 import type { TransportOwner } from '../../src/io/transport.ts'
 import { turns, until } from '../support/harness.ts'
@@ -32,7 +32,7 @@ class Held extends Duplex {
 
 function throwing(method: 'onEnd' | 'onDrained' | 'onClosed'): { owner: TransportOwner; closed: string[] } {
   const closed: string[] = []
-  const owner: TransportOwner = { onBytes() {}, onEnd() {}, onDrained() {}, onClosed: failure => void closed.push(failure) }
+  const owner: TransportOwner = { ...NOBODY, onClosed: failure => void closed.push(failure) }
   owner[method] = () => {
     throw new Error(method)
   }
@@ -90,7 +90,7 @@ failures('more than a thousand pieces that wait: the list does not grow for ever
     }
   })
   const transport = new StreamTransport(stream)
-  const owner: TransportOwner = { onBytes() {}, onEnd() {}, onDrained() {}, onClosed() {} }
+  const owner: TransportOwner = { ...NOBODY }
   transport.start(owner)
   const pieces = Array.from({ length: 4000 }, (_, i) => Buffer.from(String(i).padStart(16)))
   transport.writeMany([...pieces], pieces.map(() => null))

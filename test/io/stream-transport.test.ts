@@ -15,6 +15,10 @@ class Log implements TransportOwner {
   onBytes(bytes: Buffer, start: number, end: number): void {
     this.lines.push(`bytes ${bytes.toString('utf8', start, end)}`)
   }
+  onOwnBytes(): void {}
+  expectedBytes(): number {
+    return 0
+  }
   onEnd(): void {
     this.lines.push('end')
   }

@@ -24,6 +24,27 @@ onEveryTransport('a slow application', (h, test) => {
 
   for (const framing of ['length', 'chunked']) {
     for (const way of ['read(n)', 'iteration'] as const) {
+      test(`20 MiB, ${framing}, ${way}, with every piece kept to the end: each stays as it was given`, async () => {
+        await h.serve(async (environ, startResponse) => {
+          const input = environ['wsgi.input']
+          const [kept, hash] = [[] as Buffer[], createHash('sha256')]
+          const keep = (piece: Buffer): void => {
+            kept.push(piece)
+            hash.update(piece)
+          }
+          if (way === 'iteration') for await (const piece of input) keep(piece)
+          else for (let piece = await input.read(100_000); piece.length > 0; piece = await input.read(100_000)) keep(piece)
+          startResponse(200)
+          return [`${hash.digest('hex')} ${sha256(kept)}`]
+        })
+        const { head, content, hash } = upload(framing)
+        const client = await h.connect()
+        client.stream.write(head)
+        for (const piece of content) client.stream.write(piece)
+        if (framing === 'chunked') client.stream.write('0\r\n\r\n')
+        assert.is((await client.response()).text, `${hash} ${hash}`)
+      })
+
       test(`20 MiB, ${framing}, ${way}: reading stops until the application goes on; the hash is right`, async () => {
         const gate = deferred()
         await h.serve(async (environ, startResponse) => {

@@ -9,6 +9,8 @@ import { within } from './within.ts'
 /** Writes down all that the transport says, and lets a test wait for it. */
 export class Recorder implements TransportOwner {
   readonly chunks: Buffer[] = []
+  /** Those of them that came in memory of their own. */
+  readonly own: Buffer[] = []
   /** `bytes` (once for all that come in a row), `end`, `closed CODE`. */
   readonly log: string[] = []
   /** How many bytes came. */
@@ -25,6 +27,20 @@ export class Recorder implements TransportOwner {
     if (this.log.at(-1) !== 'bytes') this.log.push('bytes')
     this.during(copy)
     this.wake()
+  }
+  /** What to say when asked how much is expected; what came because of it is kept as it is, not as a copy. */
+  expecting: () => number = () => 0
+  onOwnBytes(bytes: Buffer, start: number, end: number): void {
+    const own = bytes.subarray(start, end)
+    this.chunks.push(own)
+    this.own.push(own)
+    this.received += own.length
+    if (this.log.at(-1) !== 'bytes') this.log.push('bytes')
+    this.during(own)
+    this.wake()
+  }
+  expectedBytes(): number {
+    return this.expecting()
   }
   onEnd(): void {
     this.log.push('end')

@@ -58,6 +58,29 @@ onEveryTransport('what one peer can make us hold', (h, test) => {
     assert.ok(read >= DEFAULT_LIMITS.readBuffer && read <= DEFAULT_LIMITS.readBuffer + reads(1) + 200, `${read} octets were read`)
   })
 
+  for (const [framing, fields, block] of [
+    ['with its length', 'Content-Length: 99999999', Buffer.alloc(1 << 20)],
+    ['in chunks of 16 KiB', 'Transfer-Encoding: chunked', Buffer.from(`4000\r\n${'c'.repeat(16384)}\r\n`.repeat(64))]
+  ] as const) {
+    test(`content ${framing} that is read for a while and then no more: reading stops at six times readBuffer`, async () => {
+      let taken = 0
+      const { server } = await h.serve(async environ => {
+        for await (const piece of environ['wsgi.input']) {
+          taken += piece.length
+          if (taken > 1 << 20) break
+        }
+        return new Promise(() => {})
+      })
+      const client = await h.connect()
+      client.stream.write(`POST / HTTP/1.1\r\nHost: a\r\n${fields}\r\n\r\n`)
+      for (let i = 0; i < 16; i++) client.stream.write(block)
+      await until(() => taken > 1 << 20, 'the reading')
+      const read = await stable(() => server.stats().bytesRead)
+      const coding = read / 1000
+      assert.ok(read - taken <= 6 * DEFAULT_LIMITS.readBuffer + reads(1) + coding, `${read - taken} octets were read and not taken`)
+    })
+  }
+
   test('content that nobody reads, in chunks of one octet: the same of content, whatever its coding weighs', async () => {
     const { server } = await h.serve(never)
     const client = await h.connect()
