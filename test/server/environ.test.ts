@@ -18,6 +18,10 @@ const GET = ['GET /a%20b/c?x=1&y=%32 HTTP/1.1', 'Host: example.org', 'User-Agent
 
 const request = suite('environ: the request')
 
+request('the get trap is the last own property, where V8 finds it first', () => {
+  assert.is(Object.keys(new LazyEnviron(new FakeSource(...GET))).at(-1), 'get')
+})
+
 request('a request line becomes the CGI keys', () => {
   const environ = environOf(...GET)
   assert.is(environ.REQUEST_METHOD, 'GET')
@@ -178,6 +182,22 @@ request('header names never reach a prototype', () => {
     assert.not('HTTP_X_POLLUTED' in environ)
   } finally {
     delete prototype['HTTP_X_POLLUTED']
+  }
+})
+
+request('keys of one length and last letter, asked for in turn, are told apart', () => {
+  const long = 'A'.repeat(28)
+  const environ = environOf('GET / HTTP/1.1', 'Host: h', 'Accept: a', 'Expect: 100-continue', `X-${long}-AT: long`, 'Cookie: c')
+  for (let i = 0; i < 2; i++) {
+    assert.is(environ['HTTP_ACCEPT'], 'a')
+    assert.is(environ['HTTP_EXPECT'], '100-continue')
+    assert.is(environ['HTTP_ABSENT'], undefined)
+    assert.is(environ['HTTP_IMPACT'], undefined)
+    assert.is(environ[`HTTP_X_${long}_AT`], 'long')
+    assert.is(environ[`HTTP_X_${long}_BT`], undefined)
+    assert.is(environ['HTTP_COOKIE'], 'c')
+    assert.is(environ['HTTPS'], undefined)
+    assert.is(environ[''], undefined)
   }
 })
 
