@@ -200,7 +200,10 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       if (this.state === RESPONDING) {
         if (traffic.incoming !== null && pos < end) pos = this.readContent(bytes, pos, end)
         if (this.state !== RESPONDING) continue
-        if (pos < end && (last === null || traffic.cycle !== last)) this.stashRest(bytes, pos, end)
+        if (pos === end) break
+        if (last === null || traffic.cycle !== last) this.stashRest(bytes, pos, end)
+        // What comes behind it might begin in the middle of a request: nothing is interpreted any more, even if the head of this answer has promised it.
+        else last.persist = false
         break
       }
       if (this.state === LINGERING) {

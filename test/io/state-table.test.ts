@@ -421,6 +421,12 @@ row('async generator waiting', {
   'failed write': `cut; lost; ${BROKEN}`,
   'deadline': 'cut; reset; aborted; returned; incomplete (HPE_REQUEST_TIMEOUT: the request took too long)',
   'drain begins': ['open', { then: end, be: '200; open; completed' }, { then: after(1501), be: '200; destroyed; completed' }],
+  'drain begins, then more bytes': [
+    'open',
+    { then: rest, be: 'open' },
+    { then: end, be: '200; half-closed; completed' },
+    { then: next, be: '200; half-closed; completed' }
+  ],
   'application ends': '200; open; completed',
   'more bytes': ['open', { then: end, be: '200; 200; open; completed; completed' }],
   'more bytes with the FIN': ['open', { then: end, be: '200; 200; destroyed; completed; completed' }]
