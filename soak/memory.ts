@@ -91,7 +91,7 @@ const rows: Row[] = [
     bound: L.readBuffer + READ, formula: 'readBuffer + 1 read' },
   { name: 'hooks that never end', pauses: true,
     sends: [head('/endless-hook', '').repeat(40)], reads: true,
-    bound: 16 * 8 * KIB + READ, formula: '16 cycles + 1 read' },
+    bound: 16 * 8 * KIB + 2 * READ, formula: '16 cycles + 2 reads' },
   { name: 'hooks that never end, the longest heads', pauses: true,
     sends: Array<string>(20).fill(longest('/endless-hook')), count: 50, reads: true,
     bound: 16 * (L.maxHead + 8 * KIB) + 2 * READ, formula: '16 × (maxHead + a cycle) + 2 reads' },

@@ -76,12 +76,13 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   onBytes(bytes: Buffer, start: number, end: number): void {
     const traffic = this.borrow()
-    traffic.beginTurn()
     this.engine.counters.bytesRead += end - start
     if (traffic.stash !== null) {
-      this.stashRest(bytes, start, end)
+      traffic.keep(bytes, start, end)
+      this.adjustReading(true)
       return
     }
+    traffic.beginTurn()
     traffic.inRead = true
     // Whatever context this callback has: a handle's is none, a stream's that of whoever pushed.
     this.engine.root.runInAsyncScope(this.interpret, this, bytes, start, end)
@@ -182,7 +183,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     if (stash !== null && this.state < TAKEN_OVER) {
       traffic.stash = null
       traffic.owned = stash
-      this.engine.root.runInAsyncScope(this.interpret, this, stash, 0, stash.length)
+      this.engine.root.runInAsyncScope(this.interpret, this, stash, traffic.stashStart, stash.length)
       traffic.owned = null
     }
     if (traffic.peerEnded && traffic.stash === null) this.inputEnded()
@@ -367,11 +368,14 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     this.engine.yieldTurn(this)
   }
 
-  private adjustReading(): void {
+  /** Input that waits pauses reading once more came on top of it, not before: what has come is often all there is, and stopping and starting costs as
+   *  much as three requests. In a drain at once: what comes then is no longer interpreted. */
+  private adjustReading(moreCame = false): void {
     const { traffic } = this
     const { cycle, incoming } = traffic
     const full = incoming !== null && cycle !== null && !cycle.ended && incoming.content.weight >= this.engine.limits.readBuffer
-    const pause = (traffic.stash !== null || full) && this.state !== LINGERING
+    const waits = traffic.stash !== null && (moreCame || traffic.paused || this.engine.draining)
+    const pause = (waits || full) && this.state !== LINGERING
     if (pause === traffic.paused || this.state === CLOSED || this.state === TAKEN_OVER) return
     traffic.paused = pause
     if (pause) this.transport.pauseReading()
@@ -497,10 +501,10 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   /** Behind the request being answered another one has been read whole: in a drain it still gets its answer. */
   private anotherHead(): boolean {
     const { engine, traffic } = this
-    const { stash, rest, restStart, restEnd } = traffic
+    const { stash, stashStart, rest, restStart, restEnd } = traffic
     if (!traffic.moreInput || traffic.incoming !== null) return false
     const parser = engine.lendParser(this.transport.secure)
-    const complete = (stash !== null ? parser.execute(stash, 0, stash.length) : parser.execute(rest!, restStart, restEnd)) > 0
+    const complete = (stash !== null ? parser.execute(stash, stashStart, stash.length) : parser.execute(rest!, restStart, restEnd)) > 0
     engine.giveBackParser(parser)
     return complete
   }
@@ -669,10 +673,12 @@ export class Connection implements TransportOwner, Timed, ContentSource {
         return
       case IDLE:
         if (this.traffic.stash === null) this.deadline = Math.min(this.deadline, this.engine.deadlines.in(this.engine.timeouts.idleGrace))
+        else this.adjustReading()
         return
       case TAKEN_OVER:
       case RESPONDING:
         if (this.traffic.mayCutAtDrain) this.cut('the server is shutting down')
+        else this.adjustReading()
         return
       default:
     }
@@ -693,7 +699,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     const content = cycle.content
     for (let piece = content?.take(Infinity) ?? null; piece !== null; piece = content!.take(Infinity)) parts.push(piece)
     content?.fail(-1)
-    if (traffic.stash !== null) parts.push(traffic.stash)
+    if (traffic.stash !== null) parts.push(traffic.stash.subarray(traffic.stashStart))
     if (traffic.rest !== null) parts.push(traffic.rest.subarray(traffic.restStart, traffic.restEnd))
     const leftover = parts.length === 0 ? null : Buffer.concat(parts)
     this.state = TAKEN_OVER

@@ -13,8 +13,9 @@ export class Traffic {
   cycle: Cycle | null = null
   /** Lent while a head is incomplete. */
   reader: HeadReader | null = null
-  /** Input that was read and not interpreted: pipelined requests, or what the turn had no room for. Reading is paused meanwhile. */
+  /** Input that was read and not interpreted, from `stashStart` on: pipelined requests, or what the turn had no room for. A read that joins it is the last. */
   stash: Buffer | null = null
+  stashStart: number = 0
   /** The stash being interpreted: ours already, its rest need not be copied. */
   owned: Buffer | null = null
   /** What has just arrived in memory of its own: the content may keep it. */
@@ -53,9 +54,16 @@ export class Traffic {
 
   /** `bytes[start, end)` must wait. */
   keep(bytes: Buffer, start: number, end: number): void {
-    const rest = bytes.subarray(start, end)
-    if (this.stash !== null) this.stash = Buffer.concat([this.stash, rest])
-    else this.stash = bytes === this.owned ? rest : Buffer.from(rest)
+    const { stash, stashStart } = this
+    this.stashStart = 0
+    if (stash !== null) {
+      this.stash = Buffer.concat([stash.subarray(stashStart), bytes.subarray(start, end)])
+    } else if (bytes === this.owned) {
+      this.stash = bytes
+      this.stashStart = start
+    } else {
+      this.stash = Buffer.from(bytes.subarray(start, end))
+    }
   }
 
   /** Something was read behind the request being answered. */
@@ -72,7 +80,7 @@ export class Traffic {
 
   /** As new. Only when `over`. */
   reset(): void {
-    this.turnCycles = this.turnBytes = this.turnPieces = this.restStart = this.restEnd = 0
+    this.turnCycles = this.turnBytes = this.turnPieces = this.restStart = this.restEnd = this.stashStart = 0
     this.writableWanted = false
     this.out.reset()
   }

@@ -394,9 +394,12 @@ onEveryTransport('faults on a socket', (harness, test) => {
       return ['too late']
     })
     const client = await harness.connect()
-    // The second request is not interpreted yet: reading pauses, and only a write can find out that the peer is gone.
+    // The second request is not interpreted yet, and more comes on top of it: reading pauses, and only a write can find out that the peer is gone.
     await client.send('GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n')
     await called.promise
+    const read = server.stats().bytesRead
+    await client.send('GET /c')
+    await until(() => server.stats().bytesRead > read, 'the rest')
     client.resetNow()
     await turns()
     gate.resolve()

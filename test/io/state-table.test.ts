@@ -270,7 +270,7 @@ row('responding, content unread', unread, {
   'drain begins, the content comes': ['open', { then: rest, be: 'open' }, { then: end, be: '200 close; half-closed; completed' }],
   'application ends': ['200; open', { then: rest, be: '200; open; completed' }, { then: next, be: '200; 200; open; completed; completed' }],
   'more bytes': ['open', { then: end, be: '200; 200; open; completed; completed' }],
-  'more bytes with the FIN': ['open', { then: end, be: '200; 200; destroyed; completed; completed' }]
+  'more bytes with the FIN': ['open', { then: end, be: '200; 200 close; destroyed; completed; completed' }]
 })
 
 row('responding, content unread, minBodyRate', { ...unread, options: {}, deadline: 20_000 }, {
@@ -340,7 +340,7 @@ row('responding, content complete', complete, {
   'drain begins': ['open', { then: end, be: '200 close; half-closed; completed' }, { then: fin, be: '200 close; destroyed; completed' }],
   'application ends': ['200; open; completed', { then: next, be: '200; 200; open; completed; completed' }],
   'more bytes': ['open', { then: end, be: '200; 200; open; completed; completed' }],
-  'more bytes with the FIN': ['open', { then: end, be: '200; 200; destroyed; completed; completed' }]
+  'more bytes with the FIN': ['open', { then: end, be: '200; 200 close; destroyed; completed; completed' }]
 })
 
 row('responding, content complete, abortOnHalfClose', { ...complete, options: { abortOnHalfClose: true } }, {
@@ -374,7 +374,29 @@ row('responding, pipelined requests waiting', {
     await at.scene.settle()
   }
 }, {
+  'FIN': ['open', { then: end, be: '200; 200; 200 close; destroyed; completed; completed; completed' }],
+  'reset': `lost; aborted; ${GONE}`,
+  'drain begins': ['open', { then: end, be: '200; 200; 200 close; half-closed; completed; completed; completed' }],
+  'drain begins, then more bytes': [
+    'open',
+    { then: next, be: 'open' },
+    { then: end, be: '200; 200; 200 close; half-closed; completed; completed; completed' }
+  ],
+  'application ends': '200; 200; 200; open; completed; completed; completed',
+  'more bytes': ['open', { then: end, be: '200; 200; 200; 200; open; completed; completed; completed; completed' }]
+})
+
+row('responding, pipelined requests waiting, those of two reads', {
+  ...complete,
+  reach: async at => {
+    at.peer.receive(`GET /a HTTP/1.1\r\nHost: h\r\n\r\n${GET}`)
+    await at.scene.settle()
+    at.peer.receive(GET)
+    await at.scene.settle()
+  }
+}, {
   // Reading is paused: the reset shows at the next write, and all three answers are in it.
+  'FIN': ['open', { then: end, be: '200; 200; 200; destroyed; completed; completed; completed' }],
   'reset': ['open', { then: end, be: `lost; ${BROKEN}; ${BROKEN}; ${BROKEN}` }],
   'drain begins': ['open', { then: end, be: '200; 200; 200 close; half-closed; completed; completed; completed' }],
   'drain begins, then more bytes': [
@@ -382,7 +404,8 @@ row('responding, pipelined requests waiting', {
     { then: next, be: 'open' },
     { then: end, be: '200; 200; 200 close; half-closed; completed; completed; completed' }
   ],
-  'application ends': '200; 200; 200; open; completed; completed; completed'
+  'application ends': '200; 200; 200; open; completed; completed; completed',
+  'more bytes': ['open', { then: end, be: '200; 200; 200; 200; open; completed; completed; completed; completed' }]
 })
 
 // The event comes between two turns of the generator, which has used up its share of the first.
@@ -401,7 +424,7 @@ row('sync generator streaming', { ...inTurns, provoke: () => {} }, {
   'failed write': `cut; lost; aborted; returned; ${BROKEN}`,
   'drain begins': ['200; open; completed', { then: next, be: '200; 200 close; half-closed; completed; completed' }],
   'more bytes': '200; 200; open; completed; completed',
-  'more bytes with the FIN': '200; 200; destroyed; completed; completed'
+  'more bytes with the FIN': '200; 200 close; destroyed; completed; completed'
 })
 
 row('async generator waiting', {
@@ -429,7 +452,7 @@ row('async generator waiting', {
   ],
   'application ends': '200; open; completed',
   'more bytes': ['open', { then: end, be: '200; 200; open; completed; completed' }],
-  'more bytes with the FIN': ['open', { then: end, be: '200; 200; destroyed; completed; completed' }]
+  'more bytes with the FIN': ['open', { then: end, be: '200; 200 close; destroyed; completed; completed' }]
 })
 
 row('async generator waiting, handler deadline', {
@@ -465,7 +488,7 @@ row('back-pressured', pressed, {
   'failed write': `cut; lost; aborted; returned; ${BROKEN}`,
   'drain begins': ['open', { then: take, be: '200; open; completed' }, { then: after(1501), be: '200; destroyed; completed' }],
   'more bytes': ['open', { then: take, be: '200; 200; open; completed; completed' }],
-  'more bytes with the FIN': ['open', { then: take, be: '200; 200; destroyed; completed; completed' }]
+  'more bytes with the FIN': ['open', { then: take, be: '200; 200 close; destroyed; completed; completed' }]
 })
 
 // 70 bytes a second and more is no stall, but below minSendRate: the average is judged after 20 s. Without a rate the stall is.
@@ -536,8 +559,8 @@ row('responding, pipelined answers that nobody takes', {
   },
   is: 'idle'
 }, {
-  'FIN': ['open', { then: take, be: `${'200; '.repeat(20)}destroyed${'; completed'.repeat(20)}` }],
-  'reset': ['open', { then: at => at.peer.failPending(), be: `cut; lost${`; ${BROKEN}`.repeat(4)}` }],
+  'FIN': ['open', { then: take, be: `${'200; '.repeat(19)}200 close; destroyed${'; completed'.repeat(20)}` }],
+  'reset': `cut; lost${`; ${GONE}`.repeat(4)}`,
   'failed write': `cut; lost${`; ${BROKEN}`.repeat(4)}`,
   'drain begins': ['open', { then: take, be: `${'200; '.repeat(19)}200 close; half-closed${'; completed'.repeat(20)}` }]
 })

@@ -170,6 +170,105 @@ traffic('lent, used for everything, given back, lent again: as new', async () =>
   await world.end()
 })
 
+/** What waits, as text. */
+function waiting({ stash, stashStart }: Traffic): string {
+  return stash === null ? '' : stash.toString('latin1', stashStart)
+}
+
+traffic('input that waits: one read comes on top of it, then reading stops until all of it has been interpreted', async () => {
+  const world = new World()
+  const transport = await world.connect(WAIT + WAIT + GET)
+  const own = world.held()
+  assert.is(waiting(own), WAIT + GET)
+  assert.ok(transport.isReading, 'what has come is often all there is')
+  // Octet by octet: what waits grows by one of them.
+  for (const octet of GET) transport.receive(octet)
+  await settle(transport)
+  assert.is(waiting(own), WAIT + GET + GET[0])
+  assert.is(transport.unread, GET.length - 1)
+  assert.not.ok(transport.isReading)
+  await world.release()
+  assert.is(waiting(own), GET + GET[0], 'the second request is being answered')
+  assert.not.ok(transport.isReading)
+  await world.release()
+  await settle(transport)
+  assert.is(transport.wire().split('HTTP/1.1 200 OK').length - 1, 4)
+  assert.ok(transport.isReading)
+  assert.is(world.held(), NO_TRAFFIC)
+  await world.end()
+})
+
+traffic('what waits is copied once, however many requests are in it', async () => {
+  const world = new World()
+  const transport = await world.connect(WAIT.repeat(4))
+  const own = world.held()
+  const { stash } = own
+  assert.is(stash!.length, 3 * WAIT.length)
+  for (const start of [WAIT.length, 2 * WAIT.length]) {
+    await world.release()
+    assert.is(own.stash, stash)
+    assert.is(own.stashStart, start)
+  }
+  // The last is on its way, and what comes now waits behind it.
+  await world.release()
+  assert.is(own.stash, null)
+  await world.send(transport, GET)
+  assert.is(waiting(own), GET)
+  await world.release()
+  assert.is(transport.wire().split('HTTP/1.1 200 OK').length - 1, 5)
+  assert.is(world.held(), NO_TRAFFIC)
+  await world.end()
+})
+
+traffic('a takeover of a request that had waited: what follows it, of both reads, and nothing of what came before', async () => {
+  for (const reads of [['behind it'], ['behind', ' it']]) {
+    const world = new World()
+    const transport = await world.connect(WAIT + WAIT + reads[0]!)
+    if (reads[1] !== undefined) await world.send(transport, reads[1])
+    await world.release()
+    const [cycle] = world.waiting
+    const duplex = world.connections[0]!.takeOver(cycle!)
+    assert.is(String(duplex.read()), 'behind it')
+    await world.end()
+  }
+})
+
+traffic('a drain while some of what waits has been answered: the rest is judged by what is left of it', async () => {
+  for (const [behind, answers] of [[GET, 3], [GET.slice(0, 20), 2]] as const) {
+    const world = new World()
+    const transport = await world.connect(WAIT + WAIT + behind)
+    await world.release()
+    assert.ok(transport.isReading)
+    const drained = world.engine.drain()
+    assert.not.ok(transport.isReading, 'what comes now is not for us')
+    await world.send(transport, GET)
+    await world.release()
+    await settle(transport)
+    const wire = transport.wire().split('HTTP/1.1 200 OK').slice(1)
+    assert.equal(wire.map(answer => answer.includes('Connection: close')), Array.from({ length: answers }, (_, i) => i === answers - 1))
+    assert.is(transport.unread, 0, 'read to be thrown away')
+    transport.fin()
+    await settle(transport)
+    await drained
+    await world.end()
+  }
+})
+
+traffic('a turn that ends with requests left reads on, and pauses when more comes', async () => {
+  const world = new World()
+  const transport = await world.connect()
+  transport.receive(GET.repeat(40)).turn()
+  assert.is(waiting(world.held()), GET.repeat(8))
+  assert.ok(transport.isReading)
+  transport.receive(GET).turn()
+  assert.is(waiting(world.held()), GET.repeat(9), 'it waits its turn')
+  assert.not.ok(transport.isReading)
+  await settle(transport)
+  assert.is(transport.wire().split('HTTP/1.1 200 OK').length - 1, 41)
+  assert.ok(transport.isReading)
+  await world.end()
+})
+
 traffic('one that a drain may cut keeps its own: eventlet.set_idle holds for the connection', async () => {
   const world = new World()
   const transport = await world.connect(WAIT)
