@@ -19,6 +19,9 @@ import { LogSink } from './log.ts'
 import { completeOptions, type ServeOptions, type Settings } from './options.ts'
 import { RequestCycle } from './request-cycle.ts'
 
+/** Of ` HTTP/1.1`, behind the target. */
+const VERSION_LENGTH = 9
+
 /** How `close` ends. */
 export interface CloseOptions {
   /** Milliseconds until what is left is destroyed. Default: `timeouts.shutdown`. */
@@ -360,7 +363,7 @@ export class Server {
     const { head } = cycle
     this.accessLog.record({
       head,
-      requestLine: head.text.slice(0, head.text.indexOf('\r')),
+      requestLine: head.text.slice(0, head.targetEnd + VERSION_LENGTH),
       peer: cycle.connection.transport.peerAddress(),
       status: cycle.status,
       bodyLength: cycle.bodyBytes,
