@@ -6,7 +6,7 @@ import { PeerErrorCode, peerErrorInfo } from '../parser/errors.ts'
 import { Framing, type RequestHead } from '../parser/request-head.ts'
 import { leftScope } from './async-stack.ts'
 import { ContentReader } from './content-reader.ts'
-import type { ContentSource } from './content.ts'
+import { Content, type ContentSource } from './content.ts'
 import { Cycle } from './cycle.ts'
 import { TICK, type Timed } from './deadlines.ts'
 import type { Engine } from './engine.ts'
@@ -285,7 +285,11 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     const cycle = new Cycle(this, head, engine.deadlines.now, engine.minimumChunkSize)
     traffic.cycle = cycle
     let pos = start
-    if (head.framing !== Framing.NONE && (head.framing === Framing.CHUNKED || head.contentLength > 0)) {
+    if (head.framing === Framing.LENGTH && head.contentLength <= end - pos) {
+      // The usual small body came whole with its head: nothing of it is left to read.
+      if (head.contentLength > 0) cycle.content = Content.whole(this, bytes, pos, pos + head.contentLength)
+      pos += head.contentLength
+    } else if (head.framing !== Framing.NONE) {
       traffic.incoming = new ContentReader(head, this, engine.limits)
       cycle.content = traffic.incoming.content
       // What came with the head is decoded first: an error in it never reaches the application.
