@@ -167,3 +167,8 @@ export function equalsIgnoreCase(bytes: Buffer, start: number, end: number, word
   }
   return true
 }
+
+/** What `bytes.toString('latin1', start, end)` calls in the end, after 30 ns of finding that out. Not in @types/node. */
+export function latin1(bytes: Buffer, start: number, end: number): string {
+  return (bytes as Buffer & { latin1Slice(start: number, end: number): string }).latin1Slice(start, end)
+}

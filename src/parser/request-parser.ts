@@ -6,7 +6,7 @@
 // - the request line as a whole (version, then form of the target) at its CR;
 // - a known field's value and its repetition at the line's LF;
 // - what only the whole head can tell, in `finish`, in this order: Host, framing, size of the content, Expect, CONNECT, TRACE.
-import { COLON, CR, HTAB, isDigit, isTchar, LF, octets, scanFieldValue, scanTarget, scanToken, scanWhitespace, SP, trimEnd } from './bytes.ts'
+import { COLON, CR, HTAB, isDigit, isTchar, latin1, LF, octets, scanFieldValue, scanTarget, scanToken, scanWhitespace, SP, trimEnd } from './bytes.ts'
 import { PeerErrorCode } from './errors.ts'
 import { scanner } from './field-line-scanner.ts'
 import type { FieldLineScanner } from './field-line-scanner.ts'
@@ -121,7 +121,7 @@ export class RequestParser {
   /** After a positive `execute`: the head, and the parser is ready for the next one. */
   takeHead(bytes: Buffer, start: number): RequestHead {
     const origin = this.methodStart
-    const text = bytes.toString('latin1', start + origin, start + this.at)
+    const text = latin1(bytes, start + origin, start + this.at)
     // 35 ns for ten fields; a loop that fills a new array takes 85.
     const fields = this.spans.slice(0, this.fieldCount << 2)
     if (origin > 0) for (let i = 0; i < fields.length; i++) fields[i]! -= origin
@@ -269,7 +269,7 @@ export class RequestParser {
 
     const methodStart = start + this.methodStart
     const methodEnd = start + this.methodEnd
-    this.method = knownMethod(bytes, methodStart, methodEnd) || bytes.toString('latin1', methodStart, methodEnd)
+    this.method = knownMethod(bytes, methodStart, methodEnd) || latin1(bytes, methodStart, methodEnd)
     const form = parseTarget(bytes, methodEnd + 1, start + this.targetEnd, this.method, this.secure, this.parts)
     if (form === -1) return this.fail(E.INVALID_URL, this.parts.fault - start)
     this.form = form
