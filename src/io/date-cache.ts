@@ -1,6 +1,7 @@
 // The Date field line, made at most once a second (RFC 9110 §6.6.1).
 import type { Clock } from './clock.ts'
 import type { Deadlines } from './deadlines.ts'
+import { flat } from './flat-string.ts'
 
 export class DateCache {
   private readonly clock: Clock
@@ -29,7 +30,7 @@ export class DateCache {
       this.from = now - (now % 1000)
       this.until = this.from + 1000
       // toUTCString is IMF-fixdate for every year of four digits.
-      this.line = `Date: ${new Date(now).toUTCString()}\r\n`
+      this.line = flat(`Date: ${new Date(now).toUTCString()}\r\n`)
     }
     return this.line
   }

@@ -1,6 +1,7 @@
 // The head of an answer: checks what an application passed and renders it. Only this file writes CR LF into a head (RFC 9112 §11.1).
 // Knows nothing of connections: Content-Length of its own, Date, Transfer-Encoding and Connection are added when the head is sent.
 import { InvalidHeader } from './errors.ts'
+import { flat } from './flat-string.ts'
 import { statusText } from './status-text.ts'
 
 type HeaderValue = string | number
@@ -48,11 +49,27 @@ class FieldName {
   readonly kind: number
   /** The value that it had last, and the checked field line with it: most names have one value in nearly all answers. PLAIN names only. */
   lastValue = ''
-  lastLine: string
+  private lastLine: string
+  /** It has been asked for again, and is in one piece since. */
+  private again = false
   constructor(prefix: string, kind: number) {
     this.prefix = prefix
     this.kind = kind
     this.lastLine = prefix + '\r\n'
+  }
+
+  remember(value: string, line: string): void {
+    this.lastValue = value
+    this.lastLine = line
+    this.again = false
+  }
+
+  lineAgain(): string {
+    if (!this.again) {
+      this.again = true
+      this.lastLine = flat(this.lastLine)
+    }
+    return this.lastLine
   }
 }
 
@@ -116,7 +133,7 @@ const contentLengthLines: string[] = []
 
 export function contentLengthLine(size: number): string {
   if (size >= LENGTHS_MAX) return `Content-Length: ${size}\r\n`
-  return (contentLengthLines[size] ??= `Content-Length: ${size}\r\n`)
+  return (contentLengthLines[size] ??= flat(`Content-Length: ${size}\r\n`))
 }
 
 /** Renders the answer to a peer error: no octet of the request is in it. Its content is `text`, left out for HEAD. */
@@ -160,7 +177,7 @@ function eachPair(headers: Headers, each: (name: string, value: HeaderValue) => 
 function addField(head: ResponseHead, name: string, value: HeaderValue, capitalize: boolean): void {
   const field = fieldName(name, capitalize)
   if (field.kind === PLAIN && value === field.lastValue) {
-    head.fields += field.lastLine
+    head.fields += field.lineAgain()
     return
   }
   const text = fieldValue(name, value)
@@ -168,8 +185,7 @@ function addField(head: ResponseHead, name: string, value: HeaderValue, capitali
   switch (field.kind) {
     case PLAIN:
       if (text.length > REMEMBERED_MAX) break
-      field.lastValue = text
-      field.lastLine = line
+      field.remember(text, line)
       break
     case CONTENT_LENGTH:
       if (head.contentLength >= 0) throw new InvalidHeader('Content-Length twice')
@@ -253,7 +269,7 @@ function parseStatus(status: string | number): StatusLine {
     reason = match[2] ?? statusText(code)
   }
   if (!Number.isInteger(code) || code < 100 || code > 599) throw new InvalidHeader(`invalid status: ${JSON.stringify(status)}`)
-  const line = new StatusLine(code, `HTTP/1.1 ${code} ${reason}\r\n`)
+  const line = new StatusLine(code, flat(`HTTP/1.1 ${code} ${reason}\r\n`))
   if (statuses.size >= CACHE_MAX) statuses.clear()
   statuses.set(status, line)
   return line
