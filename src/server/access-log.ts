@@ -2,6 +2,7 @@
 // Everything that a peer can choose is escaped here, so that one request is one line (reference.md E9: log injection).
 import type { Address } from '../io/transport.ts'
 import { UsageError } from '../io/errors.ts'
+import { flat } from '../io/flat-string.ts'
 import type { RequestHead } from '../parser/request-head.ts'
 import { DEFAULT_LOG_FORMAT, type Settings } from './options.ts'
 
@@ -77,13 +78,21 @@ const NUMBER_FIELDS: Readonly<Record<string, Read<number>>> = {
   wall_seconds: record => record.wallSeconds
 }
 
-/** Text that may go into a line as it is: printable ASCII but the quote and the backslash. */
-const UNSAFE = /[^\x20\x21\x23-\x5b\x5d-\x7e]/
-const UNSAFE_ALL = /[^\x20\x21\x23-\x5b\x5d-\x7e]/g
+/** Text that may not go into a line as it is: all but printable ASCII, the quote and the backslash. */
+const UNSAFE = /[^\x20\x21\x23-\x5b\x5d-\x7e]/g
+
+/** Short texts as most are cost a quarter of what the expression's first match does. */
+function isSafe(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code < 0x20 || code > 0x7e || code === 0x22 || code === 0x5c) return false
+  }
+  return true
+}
 
 /** `"` and `\` get a backslash; control bytes, 0x7f and 0x80-0xff become `\xHH`. */
 function escapeText(text: string): string {
-  return UNSAFE.test(text) ? text.replace(UNSAFE_ALL, escapeCharacter) : text
+  return isSafe(text) ? text : text.replace(UNSAFE, escapeCharacter)
 }
 
 function escapeCharacter(character: string): string {
@@ -94,7 +103,7 @@ function escapeCharacter(character: string): string {
 
 /** A JSON string of ASCII alone: a terminal that shows the log meets no control byte, C1 ones included. */
 function jsonString(text: string): string {
-  return `"${UNSAFE.test(text) ? text.replace(UNSAFE_ALL, jsonCharacter) : text}"`
+  return `"${isSafe(text) ? text : text.replace(UNSAFE, jsonCharacter)}"`
 }
 
 function jsonCharacter(character: string): string {
@@ -143,13 +152,17 @@ function paddedPart(before: string, part: Part, width: number, fill: '-' | '0' |
   return (record, log) => before + part(record, log).padStart(width, fill === '0' ? '0' : ' ')
 }
 
+/** What follows the request line, by status. */
+const statuses: string[] = []
+
 /** DEFAULT_LOG_FORMAT in one expression: the line that nearly all servers write costs 0.3 µs of CPU less than part by part. The reason of a
  *  refused request follows at its end, so that the usual lines stay as they are in eventlet. */
 function eventletPart(record: AccessRecord, log: AccessLog): string {
   const client = escapeText(log.clientIp(record)) || '-'
-  const request = escapeText(record.requestLine) || '-'
-  const seconds = fixed(record.wallSeconds, 6)
-  const line = `${client} - - [${log.times(record.loggedAt).local}] "${request}" ${record.status} ${record.bodyLength} ${seconds}`
+  // The parser lets nothing that needs escaping into a request line (a test asks it about every octet).
+  const request = record.head !== null ? record.requestLine : escapeText(record.requestLine) || '-'
+  const status = (statuses[record.status] ??= flat(`" ${record.status} `))
+  const line = client + log.times(record.loggedAt).eventlet + request + status + record.bodyLength + ' ' + fixed(record.wallSeconds, 6)
   return record.reason === '' ? line : `${line} "${escapeText(record.reason)}"`
 }
 
@@ -233,6 +246,8 @@ function isNamed(text: string, start: number, end: number, name: string): boolea
 
 /** Renderings of one second. */
 interface Times {
+  /** `local`, with what is around it in eventlet's line. */
+  readonly eventlet: string
   readonly local: string
   readonly clf: string
   readonly iso: string
@@ -251,7 +266,7 @@ export class AccessLog {
   /** The monotonic moments between which the second is this one. */
   private from = 0
   private until = 0
-  private rendered: Times = { local: '', clf: '', iso: '' }
+  private rendered: Times = { eventlet: '', local: '', clf: '', iso: '' }
 
   /** @throws UsageError for a template that cannot be compiled */
   constructor(settings: Pick<Settings, 'logFormat' | 'logXForwardedFor' | 'clock'>, write: (line: string) => void) {
@@ -305,7 +320,7 @@ function render(date: Date): Times {
   const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
   const offset = -date.getTimezoneOffset()
   const zone = `${offset < 0 ? '-' : '+'}${two(Math.floor(Math.abs(offset) / 60))}${two(Math.abs(offset) % 60)}`
-  return { local: `${day} ${time}`, clf: `${day}:${time} ${zone}`, iso: date.toISOString().replace('.000Z', 'Z') }
+  return { eventlet: flat(` - - [${day} ${time}] "`), local: `${day} ${time}`, clf: `${day}:${time} ${zone}`, iso: date.toISOString().replace('.000Z', 'Z') }
 }
 
 function two(value: number): string {

@@ -29,6 +29,7 @@ const ERRORS = { write: (text: string): boolean => process.stderr.write(text) }
 
 const WRITTEN: Promise<boolean> = Promise.resolve(true)
 const GONE: Promise<boolean> = Promise.resolve(false)
+const NO_HOOKS: readonly PostHook[] = []
 
 /** What a request needs of its server. */
 export interface CycleServer {
@@ -440,17 +441,17 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   }
 
   outcome(): Outcome | null {
-    return this.outcomeNow
+    return this.told ? this.cycle.outcome : null
   }
 
-  /** Set when the cycle has ended. */
-  outcomeNow: Outcome | null = null
+  /** The cycle has ended, and its server knows. */
+  told = false
 
   /** The hooks to run: the list made by us or the one that the application put in its place. */
   takeHooks(): readonly PostHook[] {
-    if (!this.lazy.written) return this.hooks ?? []
+    if (!this.lazy.written) return this.hooks ?? NO_HOOKS
     const hooks: unknown = this.environ['eventlet.posthooks']
-    return Array.isArray(hooks) ? (hooks as PostHook[]) : []
+    return Array.isArray(hooks) ? (hooks as PostHook[]) : NO_HOOKS
   }
 
   // ── What wsgi.input is made of ─────────────────────────────────────────────────────────────────────────────────────────────────

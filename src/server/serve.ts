@@ -329,9 +329,9 @@ export class Server {
     const endedAt = this.accessLog === null ? 0 : this.settings.clock.now()
     if (request !== null) {
       this.outstanding--
-      const outcome = (request.outcomeNow = cycle.outcome)
+      request.told = true
       if (requestEnd.hasSubscribers) {
-        requestEnd.publish({ server: this, connection: cycle.connection, environ: request.environ, status: cycle.status, outcome })
+        requestEnd.publish({ server: this, connection: cycle.connection, environ: request.environ, status: cycle.status, outcome: cycle.outcome })
       }
       const hooks = request.takeHooks()
       if (hooks.length > 0) {
