@@ -105,7 +105,6 @@ export const faults = [
   fault('an oversized text by its length', 'io/write-buffer.js', "size === text.length ? 'latin1' : 'utf8'", "'latin1'", 'io/write-buffer|server/body|io/large-answers'),
   fault('content is a view of the slab', 'io/content.js', 'this.pieces.push(copyOf(bytes, start, end));', 'this.pieces.push(bytes.subarray(start, end));', 'io/canary|io/content|io/uploads'),
   fault('a whole content is a view of the slab', 'io/content.js', 'content.pieces.push(copyOf(bytes, start, end));', 'content.pieces.push(bytes.subarray(start, end));', 'io/canary|io/content|io/uploads'),
-  fault('what hears of a promise is lent again before that settles', 'server/request-cycle.js', 'this.request = request;', 'this.request = request; settlings.push(this);', 'conformance/wire'),
   fault('memory that was given away is read into again', 'io/handle-transport.js', 'return own === null ? undefined : slab;', 'return undefined;', 'io/handle-transport'),
   fault('a taken over connection reads into memory of the content', 'io/handle-transport.js', 'if (this.own !== null)', 'if (false)', 'io/handle-transport'),
   fault('memory that is lent is kept for content', 'io/connection.js', 'bytes === traffic.given ?', 'true ?', 'io/canary|io/uploads|mutants-'),
