@@ -78,8 +78,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     const traffic = this.borrow()
     this.engine.counters.bytesRead += end - start
     if (traffic.stash !== null) {
-      traffic.keep(bytes, start, end)
-      this.adjustReading(true)
+      this.stashRest(bytes, start, end, true)
       return
     }
     traffic.beginTurn()
@@ -287,7 +286,11 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     let pos = start
     if (head.framing === Framing.LENGTH && head.contentLength <= end - pos) {
       // The usual small body came whole with its head: nothing of it is left to read.
-      if (head.contentLength > 0) cycle.content = Content.whole(this, bytes, pos, pos + head.contentLength)
+      if (head.contentLength > 0) {
+        cycle.content = new Content(this, head.contentLength)
+        cycle.content.onContent(bytes, pos, pos + head.contentLength)
+        cycle.content.complete = true
+      }
       pos += head.contentLength
     } else if (head.framing !== Framing.NONE) {
       traffic.incoming = new ContentReader(head, this, engine.limits)
@@ -345,9 +348,9 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     }
   }
 
-  private stashRest(bytes: Buffer, start: number, end: number): void {
+  private stashRest(bytes: Buffer, start: number, end: number, moreCame = false): void {
     this.traffic.keep(bytes, start, end)
-    this.adjustReading()
+    this.adjustReading(moreCame)
   }
 
   /** May the next request of this connection begin now? If not, something that calls `proceed` has been arranged. */
@@ -561,7 +564,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     const sent = cycle !== null && cycle.headSent
     const head = cycle?.head ?? null
     const peer = this.transport.peerAddress()
-    const received = head !== null ? head.text.slice(0, head.text.indexOf('\r')) : (reader?.requestLine ?? line)
+    const received = head?.requestLine ?? reader?.requestLine ?? line
     const text = reason + '\r\n'
     const before = out.bytes
     if (!sent) {

@@ -53,15 +53,6 @@ export class Content implements ContentSink {
     this.announced = announced
   }
 
-  /** The content that came whole with its head; the bytes are copied. */
-  static whole(source: ContentSource, bytes: Buffer, start: number, end: number): Content {
-    const content = new Content(source, end - start)
-    content.received = content.held = end - start
-    content.complete = true
-    content.pieces.push(copyOf(bytes, start, end))
-    return content
-  }
-
   /** What `held` bytes cost. */
   get weight(): number {
     return this.held + this.slack
@@ -99,7 +90,9 @@ export class Content implements ContentSink {
         this.pieces.push(bytes.subarray(start, end))
         return
       }
-      this.pieces.push(copyOf(bytes, start, end))
+      const piece = Buffer.allocUnsafe(length)
+      bytes.copy(piece, 0, start, end)
+      this.pieces.push(piece)
     }
   }
 
@@ -184,12 +177,6 @@ export class Content implements ContentSink {
     this.pieces.push(gatherFrom === 0 && gatherTo === gather.length ? gather : gather.subarray(gatherFrom, gatherTo))
     this.gatherFrom = gatherTo
   }
-}
-
-function copyOf(bytes: Buffer, start: number, end: number): Buffer {
-  const copy = Buffer.allocUnsafe(end - start)
-  bytes.copy(copy, 0, start, end)
-  return copy
 }
 
 const EMPTY = Buffer.alloc(0)

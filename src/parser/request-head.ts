@@ -9,6 +9,9 @@ export type Framing = (typeof Framing)[keyof typeof Framing]
 export const TargetForm = { ORIGIN: 0, ABSOLUTE: 1, ASTERISK: 2 } as const
 export type TargetForm = (typeof TargetForm)[keyof typeof TargetForm]
 
+/** ` HTTP/1.1` behind the target. */
+const VERSION_LENGTH = 9
+
 export class RequestHead {
   /** The method as received. */
   method: string
@@ -57,5 +60,10 @@ export class RequestHead {
   /** The request-target exactly as received. */
   get target(): string {
     return this.text.slice(this.targetStart, this.targetEnd)
+  }
+
+  /** Method, target and version as received. */
+  get requestLine(): string {
+    return this.text.slice(0, this.targetEnd + VERSION_LENGTH)
   }
 }

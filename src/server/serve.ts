@@ -19,9 +19,6 @@ import { LogSink } from './log.ts'
 import { completeOptions, type ServeOptions, type Settings } from './options.ts'
 import { RequestCycle } from './request-cycle.ts'
 
-/** Of ` HTTP/1.1`, behind the target. */
-const VERSION_LENGTH = 9
-
 /** How `close` ends. */
 export interface CloseOptions {
   /** Milliseconds until what is left is destroyed. Default: `timeouts.shutdown`. */
@@ -363,7 +360,7 @@ export class Server {
     const { head } = cycle
     this.accessLog.record({
       head,
-      requestLine: head.text.slice(0, head.targetEnd + VERSION_LENGTH),
+      requestLine: head.requestLine,
       peer: cycle.connection.transport.peerAddress(),
       status: cycle.status,
       bodyLength: cycle.bodyBytes,
