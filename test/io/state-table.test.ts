@@ -367,6 +367,18 @@ row('responding, set_idle', {
   'application ends': '200; open; completed'
 })
 
+/** Of one that is being answered with two behind it, however those were read. */
+const twoWaiting: Record<string, Cell> = {
+  'drain begins': ['open', { then: end, be: '200; 200; 200 close; half-closed; completed; completed; completed' }],
+  'drain begins, then more bytes': [
+    'open',
+    { then: next, be: 'open' },
+    { then: end, be: '200; 200; 200 close; half-closed; completed; completed; completed' }
+  ],
+  'application ends': '200; 200; 200; open; completed; completed; completed',
+  'more bytes': ['open', { then: end, be: '200; 200; 200; 200; open; completed; completed; completed; completed' }]
+}
+
 row('responding, pipelined requests waiting', {
   ...complete,
   reach: async at => {
@@ -376,14 +388,7 @@ row('responding, pipelined requests waiting', {
 }, {
   'FIN': ['open', { then: end, be: '200; 200; 200 close; destroyed; completed; completed; completed' }],
   'reset': `lost; aborted; ${GONE}`,
-  'drain begins': ['open', { then: end, be: '200; 200; 200 close; half-closed; completed; completed; completed' }],
-  'drain begins, then more bytes': [
-    'open',
-    { then: next, be: 'open' },
-    { then: end, be: '200; 200; 200 close; half-closed; completed; completed; completed' }
-  ],
-  'application ends': '200; 200; 200; open; completed; completed; completed',
-  'more bytes': ['open', { then: end, be: '200; 200; 200; 200; open; completed; completed; completed; completed' }]
+  ...twoWaiting
 })
 
 row('responding, pipelined requests waiting, those of two reads', {
@@ -398,14 +403,7 @@ row('responding, pipelined requests waiting, those of two reads', {
   // Reading is paused: the reset shows at the next write, and all three answers are in it.
   'FIN': ['open', { then: end, be: '200; 200; 200; destroyed; completed; completed; completed' }],
   'reset': ['open', { then: end, be: `lost; ${BROKEN}; ${BROKEN}; ${BROKEN}` }],
-  'drain begins': ['open', { then: end, be: '200; 200; 200 close; half-closed; completed; completed; completed' }],
-  'drain begins, then more bytes': [
-    'open',
-    { then: next, be: 'open' },
-    { then: end, be: '200; 200; 200 close; half-closed; completed; completed; completed' }
-  ],
-  'application ends': '200; 200; 200; open; completed; completed; completed',
-  'more bytes': ['open', { then: end, be: '200; 200; 200; 200; open; completed; completed; completed; completed' }]
+  ...twoWaiting
 })
 
 // The event comes between two turns of the generator, which has used up its share of the first.
