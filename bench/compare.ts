@@ -7,10 +7,10 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { tool } from './support/load.ts'
 import { machineLine, positive } from './support/machine.ts'
-import { readPeer, ROOT, startPeer, type RunningPeer } from './support/peers.ts'
+import { readPeer, ROOT, startPeer } from './support/peers.ts'
 import { endWithUs, pinned, run } from './support/process.ts'
 import { figure } from './support/results.ts'
-import { accessLogFile, checkAnswers, interleave, measure, warmUp, type Driven, type Sample } from './support/rounds.ts'
+import { accessLogFile, interleave, measureAnew, type Sample } from './support/rounds.ts'
 import { pairedRatio, ROUNDS_FOR_A_VERDICT, spread, verdict } from './support/statistics.ts'
 import { works, type Work } from './support/works.ts'
 
@@ -66,44 +66,22 @@ async function compare(work: Work, builds: ReadonlyMap<string, string>, transpor
   const name = work.goals[0]?.of[0] ?? 'wirelet'
   const lane = work.lanes.find(candidate => candidate.name === name)!
   const peer = readPeer('wirelet')
-  const servers: RunningPeer[] = []
-  const stopAll = async (): Promise<void> => {
-    for (const server of servers.splice(0)) await server.stop()
-  }
-  const begin = async (build: string): Promise<Driven> => {
-    const server = await startPeer(peer, { ...lane.serving, env: { ...lane.serving.env, DIST: builds.get(build)!, TRANSPORT: transport } })
-    servers.push(server)
-    return { name: build, load: lane.load, server: { ...server, ...(peer.collect === undefined ? {} : { collect: peer.collect }) } }
-  }
-  // A heap that has held thousands of connections once grows no more: such a server is measured once.
-  const once = lane.load.kind === 'idle'
-  try {
-    const lanes: Array<{ name: string; driven: Driven | null }> = []
-    for (const name of builds.keys()) {
-      const driven = await begin(name)
-      await checkAnswers(driven)
-      await warmUp(driven, seconds)
-      lanes.push({ name, driven: once ? null : driven })
-      if (once) await stopAll()
-    }
-    const samples = await interleave(lanes, rounds, async ({ name, driven }, round) => {
-      const sample = await measure(driven ?? await begin(name), seconds)
-      if (once) await stopAll()
-      say(`${work.name} ${round + 1}/${rounds} ${name}: ${figure(sample.value)} ${work.unit}${sample.errors > 0 ? `, ${sample.errors} errors` : ''}`)
-      return sample
-    })
-    const [before, after] = [...samples.values()] as [Sample[], Sample[]]
-    const ratio = pairedRatio(after.map(s => s.value), before.map(s => s.value))
-    const word = verdict(ratio, rounds, work.better)
-    const judged = word !== '' ? `: ${lanes[1]!.name} is ${word}` : rounds < ROUNDS_FOR_A_VERDICT ? ` (${ROUNDS_FOR_A_VERDICT} rounds or more give a verdict)` : ': no difference shown'
-    process.stdout.write(`${[
-      `${work.name}: ${work.title}`,
-      ...[...samples].map(([build, list]) => row(build, list, work.unit)),
-      `  ${lanes[1]!.name} / ${lanes[0]!.name}: ${ratio.ratio.toFixed(3)}, 95 % interval ${ratio.low.toFixed(3)}–${ratio.high.toFixed(3)}${judged}`
-    ].join('\n')}\n\n`)
-  } finally {
-    await stopAll()
-  }
+  const lanes = [...builds].map(([name, dist]) => ({ name, load: lane.load, dist }))
+  const samples = await interleave(lanes, rounds, async (build, round) => {
+    const serving = { ...lane.serving, env: { ...lane.serving.env, DIST: build.dist, TRANSPORT: transport } }
+    const sample = await measureAnew(build, () => startPeer(peer, serving), seconds)
+    say(`${work.name} ${round + 1}/${rounds} ${build.name}: ${figure(sample.value)} ${work.unit}${sample.errors > 0 ? `, ${sample.errors} errors` : ''}`)
+    return sample
+  })
+  const [before, after] = [...samples.values()] as [Sample[], Sample[]]
+  const ratio = pairedRatio(after.map(s => s.value), before.map(s => s.value))
+  const word = verdict(ratio, rounds, work.better)
+  const judged = word !== '' ? `: ${lanes[1]!.name} is ${word}` : rounds < ROUNDS_FOR_A_VERDICT ? ` (${ROUNDS_FOR_A_VERDICT} rounds or more give a verdict)` : ': no difference shown'
+  process.stdout.write(`${[
+    `${work.name}: ${work.title}`,
+    ...[...samples].map(([build, list]) => row(build, list, work.unit)),
+    `  ${lanes[1]!.name} / ${lanes[0]!.name}: ${ratio.ratio.toFixed(3)}, 95 % interval ${ratio.low.toFixed(3)}–${ratio.high.toFixed(3)}${judged}`
+  ].join('\n')}\n\n`)
 }
 
 async function main(): Promise<void> {

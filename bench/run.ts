@@ -1,22 +1,19 @@
 // npm run bench [-- WORK… --peers a,b --rounds N --seconds S --url URL --quick --name NAME]
-// Starts each server in a process of its own, checks its answers, drives it in interleaved rounds, and writes what it cost:
+// In interleaved rounds: starts each server in a process of its own, checks its answers, drives it; and writes what it cost:
 // a table (Markdown), the raw figures (JSON) and plots (SVG) to bench/results/.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { tool } from './support/load.ts'
 import { machine, positive } from './support/machine.ts'
-import { peerNames, prepare, readPeer, ROOT, serves, startPeer, versionOf, type Peer, type RunningPeer } from './support/peers.ts'
+import { peerNames, prepare, readPeer, ROOT, serves, startPeer, versionOf, type Peer } from './support/peers.ts'
 import { svg } from './support/plot.ts'
 import { endWithUs, listenerPid, pinned } from './support/process.ts'
 import { markdown } from './support/report.ts'
 import { figure, subject, type Results, type WorkResult } from './support/results.ts'
-import { accessLogFile, checkAnswers, interleave, measure, warmUp, type Driven, type Sample } from './support/rounds.ts'
+import { accessLogFile, interleave, measureAnew, type Sample, type Server } from './support/rounds.ts'
 import { parseLoopback } from './support/url.ts'
-import { works, worksOfUrl, type Lane, type Work } from './support/works.ts'
-
-/** A server starts anew for each round of `idle`, which makes them long. */
-const IDLE_ROUNDS = 5
+import { works, worksOfUrl, type Work } from './support/works.ts'
 
 function usage(all: readonly Work[]): string {
   return [
@@ -39,7 +36,7 @@ interface Plan {
   works: Work[]
   rounds: number
   seconds: number
-  url: URL | null
+  url: Server | null
   peers: Map<string, Peer>
   results: Results
   save(): void
@@ -79,77 +76,36 @@ function reason(error: unknown): string {
   return String((error as Error).message).trim().split('\n').at(-1)!
 }
 
-class Servers {
-  private readonly plan: Plan
-  private readonly running = new Map<string, RunningPeer>()
-
-  constructor(plan: Plan) {
-    this.plan = plan
-  }
-
-  /** The lane on its server; lanes that are served alike share one. */
-  async drive(lane: Lane): Promise<Driven> {
-    const { url } = this.plan
-    if (lane.peer === 'url') {
-      const port = Number(url!.port || (url!.protocol === 'https:' ? 443 : 80))
-      return { name: lane.name, load: lane.load, server: { host: url!.hostname.replace(/^\[|\]$/g, ''), port, secure: url!.protocol === 'https:', pid: listenerPid(port) } }
-    }
-    const peer = this.plan.peers.get(lane.peer)!
-    const key = JSON.stringify([lane.peer, lane.serving])
-    const server = this.running.get(key) ?? await startPeer(peer, lane.serving)
-    this.running.set(key, server)
-    return { name: lane.name, load: lane.load, server: { ...server, ...(peer.collect === undefined ? {} : { collect: peer.collect }) } }
-  }
-
-  async stop(): Promise<void> {
-    const all = [...this.running.values()]
-    this.running.clear()
-    await Promise.all(all.map(server => server.stop()))
-  }
+/** Somebody's server that runs already; not ours to stop. */
+function running(url: URL): Server {
+  const secure = url.protocol === 'https:'
+  const port = Number(url.port || (secure ? 443 : 80))
+  const pid = listenerPid(port)
+  if (pid === null) say(`${url.href}: its process cannot be seen; throughput and latency only`)
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port, secure, pid, stop: async () => {} }
 }
 
 async function measureWork(plan: Plan, work: Work, position: string): Promise<WorkResult> {
+  const { rounds, seconds } = plan
   const lanes = work.lanes.filter(lane => lane.peer === 'url' || (plan.peers.has(lane.peer) && serves(plan.peers.get(lane.peer)!, lane.serving)))
-  const idle = lanes.some(lane => lane.load.kind === 'idle')
-  const rounds = idle ? Math.min(plan.rounds, IDLE_ROUNDS) : plan.rounds
-  const servers = new Servers(plan)
-  const ready: Array<{ name: string; lane: Lane; driven: Driven | null }> = []
   const broken = new Set<string>()
-  try {
-    for (const lane of lanes) {
-      try {
-        const driven = await servers.drive(lane)
-        await checkAnswers(driven)
-        if (driven.server.pid === null) say(`${lane.name}: its process cannot be seen; throughput and latency only`)
-        if (!idle) await warmUp(driven, plan.seconds)
-        ready.push({ name: lane.name, lane, driven: idle ? null : driven })
-      } catch (error) {
-        leave(plan, `${work.name}, ${lane.name}: ${reason(error)}`)
-      }
-      if (idle) await servers.stop()
+  const samples = await interleave(lanes, rounds, async (lane, round): Promise<Sample | null> => {
+    if (broken.has(lane.name)) return null
+    try {
+      const sample = await measureAnew(lane, async () => lane.peer === 'url' ? plan.url! : startPeer(plan.peers.get(lane.peer)!, lane.serving), seconds)
+      const errors = sample.errors > 0 ? `, ${sample.errors} errors` : ''
+      say(`[${position}] ${work.name} ${round + 1}/${rounds}  ${lane.name.padEnd(18)} ${figure(sample.value)} ${work.unit}${sample.rate > 0 ? `, ${figure(sample.rate)}${work.unit === 'MiB/CPU s' ? ' MiB' : ''}/s` : ''}${errors}`)
+      return sample
+    } catch (error) {
+      broken.add(lane.name)
+      leave(plan, `${work.name}, ${lane.name}: ${reason(error)}`)
+      return null
     }
-    const samples = await interleave(ready, rounds, async ({ name, lane, driven }, round): Promise<Sample | null> => {
-      if (broken.has(name)) return null
-      try {
-        const sample = await measure(driven ?? await servers.drive(lane), plan.seconds)
-        const errors = sample.errors > 0 ? `, ${sample.errors} errors` : ''
-        say(`[${position}] ${work.name} ${round + 1}/${rounds}  ${name.padEnd(18)} ${figure(sample.value)} ${work.unit}${sample.rate > 0 ? `, ${figure(sample.rate)}${work.unit === 'MiB/CPU s' ? ' MiB' : ''}/s` : ''}${errors}`)
-        return sample
-      } catch (error) {
-        broken.add(name)
-        leave(plan, `${work.name}, ${name}: ${reason(error)}`)
-        return null
-      } finally {
-        if (idle) await servers.stop()
-      }
-    })
-    const { name, title, unit, better, goals } = work
-    return {
-      name, title, unit, better, goals,
-      lanes: ready.filter(lane => !broken.has(lane.name)).map(({ name, lane }) => ({ name, peer: lane.peer, samples: samples.get(name)! as Sample[] }))
-    }
-  } finally {
-    await servers.stop()
+  })
+  const { name, title, unit, better, goals } = work
+  return {
+    name, title, unit, better, goals,
+    lanes: lanes.filter(lane => !broken.has(lane.name)).map(({ name, peer }) => ({ name, peer, samples: samples.get(name)! as Sample[] }))
   }
 }
 
@@ -200,7 +156,7 @@ async function main(): Promise<void> {
     command: `npm run bench${process.argv.length > 2 ? ` -- ${process.argv.slice(2).join(' ')}` : ''}`,
     machine: machine(), load: tool, pinned, rounds, seconds, versions: {}, left: [], works: []
   }
-  const plan: Plan = { works: chosen.map(work => choose(work, asked)), rounds, seconds, url, peers: new Map(), results, save: saver(results, values.name) }
+  const plan: Plan = { works: chosen.map(work => choose(work, asked)), rounds, seconds, url: url === null ? null : running(url), peers: new Map(), results, save: saver(results, values.name) }
   say(`load: ${tool}${tool === 'wrk' ? '' : ' (wrk is not installed)'}; ${pinned ? 'server and load each on a core of its own' : 'nothing pinned to a core'}; ${rounds} rounds of ${seconds} s`)
   await gather(plan)
   for (const [i, work] of plan.works.entries()) {

@@ -47,6 +47,8 @@ export interface RunningPeer {
   host: string
   port: number
   secure: boolean
+  /** Of its manifest. */
+  collect?: NodeJS.Signals | undefined
   stop(): Promise<void>
 }
 
@@ -175,5 +177,5 @@ export async function startPeer(peer: Peer, serving: Serving): Promise<RunningPe
     if (child.pid !== undefined) await stop(child)
     throw error
   }
-  return { pid: child.pid!, host: '127.0.0.1', port, secure, stop: () => stop(child) }
+  return { pid: child.pid!, host: '127.0.0.1', port, secure, collect: peer.collect, stop: () => stop(child) }
 }

@@ -1,4 +1,5 @@
-// Lanes measured in interleaved rounds: A B C, C B A, … so that a machine that slows down slows all of them down.
+// Lanes measured in interleaved rounds: A B C, C B A, … so that a machine that slows down slows all of them down. Each time in a
+// new process: what V8 makes of the same code differs from one to the next, by up to a tenth (docs/performance.md).
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -24,14 +25,19 @@ export interface Sample {
   errors: number
 }
 
-/** Of a lane: the server it drives, and how. `pid` null: its CPU time cannot be seen. */
-export interface Driven {
+/** `pid` null: its CPU time cannot be seen. */
+export type Server = Omit<RunningPeer, 'pid'> & { pid: number | null }
+
+/** Of a lane: the server it drives, and how. */
+interface Driven {
   name: string
   load: Load
-  server: Omit<RunningPeer, 'pid' | 'stop'> & { pid: number | null; collect?: NodeJS.Signals }
+  server: Server
 }
 
 const MIB = 1024 * 1024
+/** Lets compilers and caches get to where they will stay: 10 000 requests and more. */
+const WARM_UP_SECONDS = 1
 /** Long enough for the connections to be there and the counting to begin. */
 const CONNECTING_SECONDS = 1
 
@@ -110,14 +116,14 @@ async function measureIdle(driven: Driven, load: IdleLoad): Promise<Sample> {
   return { value: (readings[1]! - readings[0]!) / count, user: 0, system: 0, rate: 0, p50: 0, p99: 0, count, errors: 0 }
 }
 
-export function measure(driven: Driven, seconds: number): Promise<Sample> {
+function measure(driven: Driven, seconds: number): Promise<Sample> {
   const { load } = driven
   if (load.kind === 'requests') return measureRequests(driven, load, seconds)
   return load.kind === 'bulk' ? measureBulk(driven, load, seconds) : measureIdle(driven, load)
 }
 
 /** @throws Error saying what the server answered wrongly. */
-export async function checkAnswers(driven: Driven): Promise<void> {
+async function checkAnswers(driven: Driven): Promise<void> {
   const { load, server } = driven
   if (load.kind === 'bulk') {
     // Octets that make no sense to keep: the helper counts them, and knows the right answer.
@@ -135,11 +141,26 @@ export async function checkAnswers(driven: Driven): Promise<void> {
   }
 }
 
-/** Lets compilers and caches get to where they will stay. */
-export async function warmUp(driven: Driven, seconds: number): Promise<void> {
+async function warmUp(driven: Driven): Promise<void> {
   const { load } = driven
-  if (load.kind === 'requests') await drive({ ...driven.server, ...load, connections: Math.min(load.connections, 64), seconds })
-  else if (load.kind === 'bulk') await measureBulk(driven, load, Math.min(seconds, 1))
+  if (load.kind === 'requests') await drive({ ...driven.server, ...load, connections: Math.min(load.connections, 64), seconds: WARM_UP_SECONDS })
+  else if (load.kind === 'bulk') await measureBulk(driven, load, WARM_UP_SECONDS)
+}
+
+/**
+ * One sample from a server that `begin` starts, and that is stopped behind it.
+ * @throws Error saying what it answered wrongly, or why it could not be measured.
+ */
+export async function measureAnew({ name, load }: Pick<Lane, 'name' | 'load'>, begin: () => Promise<Server>, seconds: number): Promise<Sample> {
+  const server = await begin()
+  try {
+    const driven = { name, load, server }
+    await checkAnswers(driven)
+    await warmUp(driven)
+    return await measure(driven, seconds)
+  } finally {
+    await server.stop()
+  }
 }
 
 /** Every lane once a round; each round in the opposite order of the one before. */
@@ -159,5 +180,3 @@ export function accessLogFile(): string {
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
   return join(folder, 'access.log')
 }
-
-export type { Lane }
