@@ -159,7 +159,7 @@ export const faults = [
   fault('D14 stacks to the peer', 'server/request-cycle.js', "this.server.debug ? describeError(error) : ''", 'describeError(error)', 'server/failures|parity/'),
   fault('a failed answer ends in order', 'server/request-cycle.js', 'cycle.connection.cut(cycle.reason);', 'cycle.end("");', 'server/failures|parity/'),
   fault('close() of the body is forgotten', 'server/request-cycle.js', 'const result = body.close();', 'const result = null;', 'server/iterables|server/start-response|parity/'),
-  fault('an array is looked at twice', 'server/request-cycle.js', 'pieces.push(piece);', 'pieces.push(body[i]);', 'fuzz/replay|server/body'),
+  fault('an array is looked at twice', 'server/request-cycle.js', 'pieces[i] = piece;', 'pieces[i] = body[i];', 'fuzz/replay|server/body'),
   fault('startResponse twice', 'server/request-cycle.js', 'if (this.started && !replaces)', 'if (false)', 'server/start-response'),
   fault('D20 cookies joined by commas', 'server/environ.js', "key === 'HTTP_COOKIE' ? '; ' : ', '", "', '", 'server/environ|conformance/programmed'),
   fault('D20 SERVER_PROTOCOL is constant', 'server/environ.js', "this.head.versionMinor === 0 ? 'HTTP/1.0' : 'HTTP/1.1'", "'HTTP/1.1'", 'server/environ|parity/'),
