@@ -129,4 +129,13 @@ tidy('README gives the two commands', () => {
   assert.ok(readme.includes('npm ci && npm test'))
 })
 
+tidy("every mutant's fault is planted at exactly one place of what is built", async () => {
+  const { faults } = await import(new URL('../../mutants/faults.mjs', import.meta.url).href) as { faults: { id: string; file: string; edits: [string, string][] }[] }
+  assert.ok(faults.length > 100)
+  for (const { id, file, edits } of faults) {
+    const text = readFileSync(join(BUILT, 'src', file), 'utf8')
+    for (const [from] of edits) assert.is(text.split(from).length - 1, 1, id)
+  }
+})
+
 tidy.run()
