@@ -9,7 +9,7 @@ import { tool } from './support/load.ts'
 import { machineLine, positive } from './support/machine.ts'
 import { readPeer, ROOT, startPeer } from './support/peers.ts'
 import { endWithUs, pinned, run } from './support/process.ts'
-import { figure } from './support/results.ts'
+import { figure, subject } from './support/results.ts'
 import { accessLogFile, interleave, measureAnew, type Sample } from './support/rounds.ts'
 import { pairedRatio, ROUNDS_FOR_A_VERDICT, spread, verdict } from './support/statistics.ts'
 import { works, type Work } from './support/works.ts'
@@ -62,9 +62,7 @@ function row(name: string, samples: readonly Sample[], unit: Work['unit']): stri
 }
 
 async function compare(work: Work, builds: ReadonlyMap<string, string>, transport: string, rounds: number, seconds: number): Promise<void> {
-  // The lane that is the work's subject: the one its goals speak of.
-  const name = work.goals[0]?.of[0] ?? 'wirelet'
-  const lane = work.lanes.find(candidate => candidate.name === name)!
+  const lane = work.lanes.find(({ name }) => name === subject(work))!
   const peer = readPeer('wirelet')
   const lanes = [...builds].map(([name, dist]) => ({ name, load: lane.load, dist }))
   const samples = await interleave(lanes, rounds, async (build, round) => {

@@ -36,7 +36,8 @@ interface Driven {
 }
 
 const MIB = 1024 * 1024
-/** Lets compilers and caches get to where they will stay: after the second second all servers here cost what they cost after the eighth. */
+/** Lets compilers and caches get to where they will stay: Wirelet, node:http, Deno and the raw handle cost after two seconds about what
+ *  they cost after eight. */
 const WARM_UP_SECONDS = 2
 /** Long enough for the connections to be there and the counting to begin. */
 const CONNECTING_SECONDS = 1

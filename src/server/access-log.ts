@@ -78,9 +78,9 @@ const NUMBER_FIELDS: Readonly<Record<string, Read<number>>> = {
   wall_seconds: record => record.wallSeconds
 }
 
-/** Text that may go into a line as it is: printable ASCII but the quote and the backslash. */
+/** What may not go into a line as it is: all but printable ASCII, the quote and the backslash. Two objects, since a global one remembers where it was. */
 const UNSAFE = /[^\x20\x21\x23-\x5b\x5d-\x7e]/
-const UNSAFE_ALL = /[^\x20\x21\x23-\x5b\x5d-\x7e]/g
+const UNSAFE_ALL = new RegExp(UNSAFE, 'g')
 
 /** `"` and `\` get a backslash; control bytes, 0x7f and 0x80-0xff become `\xHH`. */
 function escapeText(text: string): string {
