@@ -86,7 +86,13 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     // Whatever context this callback has: a handle's is none, a stream's that of whoever pushed.
     this.engine.root.runInAsyncScope(this.interpret, this, bytes, start, end)
     leftScope()
+  }
+
+  onReadDone(together: boolean): void {
+    const { traffic } = this
+    if (!traffic.inRead) return
     this.settle()
+    if (together && this.state === RESPONDING) this.flushLater()
     traffic.inRead = false
     this.giveBack()
   }
@@ -424,12 +430,17 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       return
     }
     // Nothing more can come from a request that has ended with nothing read behind it.
-    if (this.state !== RESPONDING && (traffic.inRead || traffic.stash === null)) this.flush()
-    else if (!traffic.flushScheduled) {
-      traffic.flushScheduled = true
-      this.engine.scheduleFlush(this, traffic.inRead)
-    }
+    if (this.state !== RESPONDING && !traffic.flushScheduled && (traffic.inRead || traffic.stash === null)) this.flush()
+    else this.flushLater()
     this.adjustReading()
+  }
+
+  /** After the microtasks of this turn. */
+  private flushLater(): void {
+    const { traffic } = this
+    if (traffic.flushScheduled) return
+    traffic.flushScheduled = true
+    this.engine.scheduleFlush(this, traffic.inRead)
   }
 
   /** The flush that was scheduled; all may have left before it. */

@@ -4,7 +4,7 @@ import { Buffer } from 'node:buffer'
 import { getSystemErrorName, types } from 'node:util'
 import { internalBinding } from './internal-binding.ts'
 import { isPoisoned } from './poison.ts'
-import { SLAB_SIZE, slab } from './read-slab.ts'
+import { SLAB_SIZE, readArea, slab } from './read-slab.ts'
 
 /** A libuv TCP or pipe handle as net.Socket wraps it, or what a TLSSocket has in its place. */
 export interface StreamHandle {
@@ -160,7 +160,7 @@ export function listenWithoutDelay(listening: ListeningHandle): boolean {
 /** Read into the slab from here on; `reader` is called back from the event loop only, never from inside a call of ours. */
 export function startReading(handle: StreamHandle, reader: HandleReader): number {
   handle.reading = reader
-  const status = handle.useUserBuffer(slab)
+  const status = handle.useUserBuffer(readArea)
   if (status !== 0) return status
   handle.onread = onRead
   return handle.readStart()
@@ -173,14 +173,14 @@ export function takeTlsHandle(socket: object): StreamHandle | null {
   // `reading` is net.Socket's own knowledge of it: while it is true, as we leave it, the stream never starts or stops the handle.
   if (!isStreamHandle(handle) || typeof handle.onread !== 'function' || (handle as { reading?: unknown }).reading !== true) return null
   if (handle.bytesRead !== 0 || readableLength !== 0 || handle.readStop() !== 0) return null
-  if (handle.useUserBuffer(slab) === 0) return handle
+  if (handle.useUserBuffer(readArea) === 0) return handle
   handle.readStart()
   return null
 }
 
 /** Back to the slab, outside a read callback; within one that is what `bytesArrived` returns. Each time costs native memory until the handle is closed. */
 export function readIntoSlab(handle: StreamHandle): void {
-  handle.useUserBuffer(slab)
+  handle.useUserBuffer(readArea)
 }
 
 /** What is decrypted goes to `reader` from here on, once reading is started; also, after a `readStop`, the rest of what had arrived together.
@@ -204,7 +204,7 @@ export function giveBackReading(handle: StreamHandle, stock: OnRead): void {
 export function copyOfSlab(length: number): Buffer<ArrayBuffer> {
   const bytes = Buffer.allocUnsafeSlow(length)
   slab.copy(bytes, 0, 0, length)
-  if (isPoisoned()) slab.fill(0xdb)
+  if (isPoisoned()) readArea.fill(0xdb)
   return bytes
 }
 
@@ -295,7 +295,7 @@ function passOn(handle: StreamHandle, reader: HandleReader, n: number, proof: nu
   } catch (error) {
     reader.abandon(error)
     // The handle is closed; should it read all the same, then not into memory that was given away.
-    return slab
+    return readArea
   }
 }
 

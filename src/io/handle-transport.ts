@@ -3,6 +3,8 @@
 import { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
 import { forgetBuffer, giveBackBuffer } from './buffer-pool.ts'
+import { systemClock } from './clock.ts'
+import { type Gathered, Gathering } from './gathering.ts'
 import {
   type HandleReader,
   type HandleWriter,
@@ -21,7 +23,7 @@ import {
   writeViews
 } from './handle-binding.ts'
 import { HandleDuplex } from './handle-duplex.ts'
-import { NOBODY, SLAB_SIZE, lend, reportInternalError, slab } from './read-slab.ts'
+import { NOBODY, SLAB_SIZE, lend, readArea, reportInternalError, slab } from './read-slab.ts'
 import type { Address, Transport, TransportOwner } from './transport.ts'
 
 const UNIX: Address = Object.freeze({ address: 'unix', port: 0, family: 'unix' })
@@ -43,8 +45,11 @@ const DEAD = 3
 /** A read of so much or more: the peer sends faster than we read, and more is there already. Below it memory of its own does not pay. */
 const BULK = SLAB_SIZE >> 1
 
+/** For all handles of the thread: they share the slab. */
+const gathering = new Gathering(systemClock)
+
 /** Few fields: an idle connection is this and a Connection. */
-export class HandleTransport implements Transport, HandleReader, HandleWriter {
+export class HandleTransport implements Transport, HandleReader, HandleWriter, Gathered {
   pendingBytes: number = 0
   private readonly handle: StreamHandle
   private owner: TransportOwner = NOBODY
@@ -172,6 +177,8 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
     this.output = DEAD
     this.handle.readStop()
     if (this.own !== null) readIntoSlab(this.handle)
+    const gathered = gathering.take(this)
+    if (gathered.length > 0) leftover = Buffer.concat(leftover === null ? gathered : [leftover, ...gathered])
     const duplex = new HandleDuplex(this.handle, leftover, this.input === AT_END, this.peerAddress(), this.localAddress())
     if (ending) duplex.end()
     return duplex
@@ -194,22 +201,46 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter {
   /** @internal */
   bytesArrived(length: number): Uint8Array | undefined {
     const { own } = this
-    if (own === null) lend(this.owner, slab, length)
-    else {
+    if (own === null) {
+      if (gathering.add(this, length)) return undefined
+      const { reading } = this.handle
+      if (reading !== this) return reading.bytesArrived(length)
+      lend(this.owner, slab, length)
+    } else {
       this.own = null
       // Hardly filled, it would be kept for little: it is lent as the slab is.
       if (length * 2 < own.length) lend(this.owner, own, length)
-      else this.owner.onOwnBytes(own, 0, length)
+      else {
+        this.owner.onOwnBytes(own, 0, length)
+        this.owner.onReadDone(false)
+      }
     }
     if (length >= BULK) {
       const size = this.owner.expectedBytes()
       if (size > 0) return (this.own = Buffer.allocUnsafeSlow(size))
     }
-    return own === null ? undefined : slab
+    return own === null ? undefined : readArea
+  }
+
+  /** @internal */
+  interpret(start: number, end: number): void {
+    if (!this.failed) this.owner.onBytes(slab, start, end)
+  }
+
+  /** @internal */
+  answer(together: boolean): void {
+    this.owner.onReadDone(together)
   }
 
   /** @internal */
   readFailed(status: number): void {
+    gathering.catchUp(this)
+    // What was put aside may have led to a takeover.
+    const { reading } = this.handle
+    if (reading !== this) {
+      reading.readFailed(status)
+      return
+    }
     if (status !== UV_EOF) {
       this.fail(errorName(status))
       return

@@ -13,10 +13,14 @@ export interface Address {
 
 /** The connection, seen from its transport. No method may throw. */
 export interface TransportOwner {
-  /** `bytes[start, end)` arrived. The memory is the transport's: whatever is kept must be copied before returning. */
+  /** `bytes[start, end)` arrived. The memory is the transport's: whatever is kept must be copied before returning. `onReadDone` follows in the same
+   *  turn, perhaps after others were told of their bytes, unless the owner has ended the transport by then. */
   onBytes(bytes: Buffer, start: number, end: number): void
   /** The same, in memory that nobody else will use: the owner may keep it. Only where `expectedBytes` asked for it. */
   onOwnBytes(bytes: Buffer, start: number, end: number): void
+  /** Time to write what the bytes led to. `together`: others were told of theirs before it, so that what microtasks are still to add can leave with
+   *  what they add for those. */
+  onReadDone(together: boolean): void
   /** After much has arrived at once: the size of memory of its own that the next may come in, 0 for the usual loan. A transport need not ask. */
   expectedBytes(): number
   /** The peer will send no more (FIN, close_notify). At most once. Writing is still possible. */

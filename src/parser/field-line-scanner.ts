@@ -20,11 +20,12 @@ export interface FieldLineScanner {
 }
 
 const PAGE = 65536
-/** One for the octets, one for the spans. Never grown, or the buffer would be detached. */
-const PAGES = 2
+/** Two for the octets, one for the spans. Never grown, or the buffer would be detached. */
+const OCTETS = 2 * PAGE
+const PAGES = 3
 
 /** field-line-scanner.wat, assembled. A test compares. */
-export const MODULE = 'AGFzbQEAAAABCgFgBX9/f39/AX8CEgEGcGFyc2VyBm1lbW9yeQIAAgMCAQAHCAEEc2NhbgAACv4DAfsDBwF/AX8BfwF/AX8BfwF7QYCABCEJQYCABCAEQQR0aiEKAkADQCAJIAAgAms2AgAgCSAKRg0BIAAhBQNAIAAgAU8NAiAA/QAAACEL/QwAAAAAAAAAAAAAAAAAAAAA/Qw6Pz4/Pz8/Pz4+PRU0FT0cIAv9DA8PDw8PDw8PDw8PDw8PDw/9Tv0O/QwAAAECBAgQIAAAAAAAAAAAIAtBBP1t/Q79Tv0j/WQhByAHRQRAIABBEGohAAwBCwsgACAHaGohACAAIAVGDQEgAC0AAEE6Rw0BIAkgACACazYCBANAIABBAWohACAAIAFPDQIgAC0AACEIIAhBIEYNACAIQQlGDQALIAkgACACazYCCCAAIQYDQCAAIAFPDQIgAP0AAAAhCyAL/Qx/f39/f39/f39/f39/f39//SMgC/0MICAgICAgICAgICAgICAgIP0mIAv9DAkJCQkJCQkJCQkJCQkJCQn9I/1P/VD9ZCEHIAdFBEAgAEEQaiEADAELCyAAIAdoaiEAIABBAmogAUsNASAALwAAQY0URw0BIAAgBWsgA0sNASAAIQcCQANAIAcgBkYNASAHQQFrLQAAIQggCEEgRiAIQQlGcgRAIAdBAWshBwwBCwsLIAkgByACazYCDCAAQQJqIQAgCUEQaiEJDAALCyAJQYCABGtBBHYL'
+export const MODULE = 'AGFzbQEAAAABCgFgBX9/f39/AX8CEgEGcGFyc2VyBm1lbW9yeQIAAwMCAQAHCAEEc2NhbgAACv4DAfsDBwF/AX8BfwF/AX8BfwF7QYCACCEJQYCACCAEQQR0aiEKAkADQCAJIAAgAms2AgAgCSAKRg0BIAAhBQNAIAAgAU8NAiAA/QAAACEL/QwAAAAAAAAAAAAAAAAAAAAA/Qw6Pz4/Pz8/Pz4+PRU0FT0cIAv9DA8PDw8PDw8PDw8PDw8PDw/9Tv0O/QwAAAECBAgQIAAAAAAAAAAAIAtBBP1t/Q79Tv0j/WQhByAHRQRAIABBEGohAAwBCwsgACAHaGohACAAIAVGDQEgAC0AAEE6Rw0BIAkgACACazYCBANAIABBAWohACAAIAFPDQIgAC0AACEIIAhBIEYNACAIQQlGDQALIAkgACACazYCCCAAIQYDQCAAIAFPDQIgAP0AAAAhCyAL/Qx/f39/f39/f39/f39/f39//SMgC/0MICAgICAgICAgICAgICAgIP0mIAv9DAkJCQkJCQkJCQkJCQkJCQn9I/1P/VD9ZCEHIAdFBEAgAEEQaiEADAELCyAAIAdoaiEAIABBAmogAUsNASAALwAAQY0URw0BIAAgBWsgA0sNASAAIQcCQANAIAcgBkYNASAHQQFrLQAAIQggCEEgRiAIQQlGcgRAIAdBAWshBwwBCwsLIAkgByACazYCDCAAQQJqIQAgCUEQaiEJDAALCyAJQYCACGtBBHYL'
 
 /** One for the thread: what it found is used before anything else can run. */
 export const scanner: FieldLineScanner | null = instantiate((globalThis as { WebAssembly?: WebAssemblyApi }).WebAssembly)
@@ -35,8 +36,8 @@ export function instantiate(api: WebAssemblyApi | undefined): FieldLineScanner |
     const module = new api.Module(Buffer.from(MODULE, 'base64'))
     const memory = new api.Memory({ initial: PAGES, maximum: PAGES })
     const { scan } = new api.Instance(module, { parser: { memory } }).exports
-    const spans = new Int32Array(memory.buffer, PAGE)
-    return { memory: Buffer.from(memory.buffer, 0, PAGE), spans, maxLines: (spans.length >> 2) - 1, scan }
+    const spans = new Int32Array(memory.buffer, OCTETS)
+    return { memory: Buffer.from(memory.buffer, 0, OCTETS), spans, maxLines: (spans.length >> 2) - 1, scan }
   } catch {
     return null
   }

@@ -3,16 +3,16 @@
 ;; what to say about it; so nothing here decides what an error is. The bytes in field-line-scanner.ts are this text, assembled by
 ;; test/support/wat.ts; `WIRELET_UPDATE=1 node build/test/run.js field-line-scanner` writes them anew.
 ;;
-;; Memory: [0, 65536) the octets; from 65536 on four i32 for each line found: name start, name end, value start, value end, all counted from
+;; Memory: [0, 131072) the octets; from 131072 on four i32 for each line found: name start, name end, value start, value end, all counted from
 ;; $head; behind the last of them the position of what follows. A load may reach 16 octets behind $end, never out of the memory; what it sees
 ;; there cannot matter, because a line counts only if it ends before $end.
 (module
-  (import "parser" "memory" (memory 2))
+  (import "parser" "memory" (memory 3))
   (func (export "scan")
     (param $pos i32) (param $end i32) (param $head i32) (param $maxLine i32) (param $maxLines i32) (result i32)
     (local $line i32) (local $value i32) (local $stop i32) (local $octet i32) (local $out i32) (local $last i32) (local $octets v128)
-    (local.set $out (i32.const 65536))
-    (local.set $last (i32.add (i32.const 65536) (i32.shl (local.get $maxLines) (i32.const 4))))
+    (local.set $out (i32.const 131072))
+    (local.set $last (i32.add (i32.const 131072) (i32.shl (local.get $maxLines) (i32.const 4))))
     (block $done
       (loop $nextLine
         (i32.store (local.get $out) (i32.sub (local.get $pos) (local.get $head)))
@@ -83,4 +83,4 @@
         (local.set $pos (i32.add (local.get $pos) (i32.const 2)))
         (local.set $out (i32.add (local.get $out) (i32.const 16)))
         (br $nextLine)))
-    (i32.shr_u (i32.sub (local.get $out) (i32.const 65536)) (i32.const 4))))
+    (i32.shr_u (i32.sub (local.get $out) (i32.const 131072)) (i32.const 4))))

@@ -62,6 +62,7 @@ class Echo implements TransportOwner {
     this.transport.write(Buffer.from(bytes.subarray(start, end)), null)
   }
   onOwnBytes(): void {}
+  onReadDone(): void {}
   expectedBytes(): number {
     return 0
   }

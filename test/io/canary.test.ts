@@ -205,6 +205,7 @@ onEveryTransport('canary', (harness, test) => {
           owner.onBytes(bytes, from, to)
         },
         onOwnBytes: (bytes, from, to) => owner.onOwnBytes(bytes, from, to),
+        onReadDone: together => owner.onReadDone(together),
         expectedBytes: () => owner.expectedBytes(),
         onEnd: () => owner.onEnd(),
         onDrained: () => owner.onDrained(),

@@ -5,11 +5,11 @@ import type { Socket } from 'node:net'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { lentBuffers } from '../../src/io/buffer-pool.ts'
-import { errorName, isListedRuntime, isStreamHandle, prepareHandles } from '../../src/io/handle-binding.ts'
+import { type HandleReader, UV_EOF, errorName, isListedRuntime, isStreamHandle, prepareHandles } from '../../src/io/handle-binding.ts'
 import type { HandleDuplex } from '../../src/io/handle-duplex.ts'
 import { type Listener, listen } from '../../src/io/listener.ts'
 import { setPoison } from '../../src/io/poison.ts'
-import { NOBODY, setInternalErrorHook } from '../../src/io/read-slab.ts'
+import { NOBODY, setInternalErrorHook, slab } from '../../src/io/read-slab.ts'
 import type { Transport } from '../../src/io/transport.ts'
 import { turns } from '../support/harness.ts'
 import { PATIENCE, closing, collect, connectTo, readExactly, socketPath, wasReset } from '../support/sockets.ts'
@@ -207,7 +207,7 @@ test('a first read that does not add up: the connection fails, handles are off, 
     import { connect } from 'node:net'
     const listener = await listen(0)
     const said = []
-    const owner = { onBytes() { said.push('bytes') }, onEnd() {}, onDrained() {}, onClosed(code) { said.push(code); next() } }
+    const owner = { onBytes() { said.push('bytes') }, onReadDone() {}, onEnd() {}, onDrained() {}, onClosed(code) { said.push(code); next() } }
     const acceptor = new Acceptor(listener, 'handle', 1000, { onTransport(t) { said.push(t.kind); if (t.kind === 'stream') finish(); else t.start(owner) } })
     acceptor.start()
     const hooked = listener.server._handle.onconnection
@@ -234,7 +234,7 @@ test('a first write of text that does not add up: the connection fails, handles 
     import { connect } from 'node:net'
     const listener = await listen(0)
     const said = []
-    const owner = { onBytes() {}, onEnd() {}, onDrained() {}, onClosed(code) { console.log(said.join(' '), code, acceptor.kind); process.exit() } }
+    const owner = { onBytes() {}, onReadDone() {}, onEnd() {}, onDrained() {}, onClosed(code) { console.log(said.join(' '), code, acceptor.kind); process.exit() } }
     const acceptor = new Acceptor(listener, 'handle', 1000, { onTransport(t) { said.push(t.kind); t.start(owner); t.writeText('abc'); said.push(t.pendingBytes) } })
     acceptor.start()
     const hooked = listener.server._handle.onconnection
@@ -320,6 +320,147 @@ test('an owner that throws over bytes in memory of its own: they stay as they ar
   await turns()
   assert.is(owner.own.length, 1)
   assert.ok(owner.bytes.equals(bytes.subarray(0, owner.received)))
+})
+
+/** Transports of several connections, whose owners write down in one list what they hear. */
+async function several(n: number): Promise<{ transports: Transport[]; clients: Socket[]; owners: Recorder[]; said: string[] }> {
+  const said: string[] = []
+  const made = await Promise.all(Array.from({ length: n }, () => connected()))
+  const owners = made.map(({ transport }, i) => {
+    const owner = new Recorder()
+    const { onReadDone } = owner
+    owner.during = bytes => said.push(`${i} reads ${bytes.toString()}`)
+    owner.onReadDone = together => {
+      said.push(`${i} is done`)
+      onReadDone.call(owner, together)
+    }
+    transport.start(owner)
+    return owner
+  })
+  // Whatever was before: after reads that came together the next is put aside.
+  for (const { client } of made) client.write('.')
+  await Promise.all(owners.map(owner => owner.until('a first read', () => owner.done.length === 1)))
+  said.length = 0
+  return { transports: made.map(({ transport }) => transport), clients: made.map(({ client }) => client), owners, said }
+}
+
+test('what several peers sent in one turn: all of it is told before the first is done', async () => {
+  const { clients, owners, said } = await several(6)
+  clients.forEach((client, i) => client.write(`from ${i}`))
+  await Promise.all(owners.map((owner, i) => owner.until('its bytes', () => owner.text.endsWith(`from ${i}`) && said.includes(`${i} is done`))))
+  const reads = said.filter(line => line.includes('reads'))
+  assert.equal([...reads].sort(), clients.map((_client, i) => `${i} reads from ${i}`))
+  assert.is(said.findIndex(line => line.includes('done')), 6, said.join(', '))
+  assert.equal(said.slice(6), reads.map(line => `${line[0]} is done`))
+  assert.ok(owners.every(owner => owner.done.at(-1) === true))
+})
+
+test('bytes and the end behind them, of several peers in one turn: each hears its own in order, once', async () => {
+  const { clients, owners } = await several(6)
+  clients.forEach((client, i) => client.end(`from ${i}`))
+  await Promise.all(owners.map(owner => owner.said('end')))
+  owners.forEach((owner, i) => {
+    assert.equal(owner.log, ['bytes', 'end'])
+    assert.ok(owner.text.endsWith(`from ${i}`))
+  })
+})
+
+test('small bytes, then many: of several peers each hears them in order', async () => {
+  const { clients, owners } = await several(4)
+  const many = pattern(100_000)
+  for (const client of clients) client.write('small')
+  await Promise.all(owners.map(owner => owner.until('the first', () => owner.text.endsWith('small'))))
+  for (const client of clients) client.write(many)
+  const length = 5 + many.length
+  await Promise.all(owners.map(owner => owner.until('all', () => owner.received >= length)))
+  for (const owner of owners) assert.ok(owner.bytes.subarray(-length).equals(Buffer.concat([Buffer.from('small'), many])))
+})
+
+test('taken over by what was read for another, its own bytes put aside: the Duplex gives them, and the end behind them', async () => {
+  for (const withEnd of [false, true]) {
+    const { transports, clients, owners, said } = await several(3)
+    const duplexes: HandleDuplex[] = []
+    owners[0]!.during = () => {
+      for (const transport of transports.slice(1)) duplexes.push(transport.detach(Buffer.from('older, ')) as HandleDuplex)
+    }
+    clients[0]!.write('x')
+    for (const client of clients.slice(1)) {
+      if (withEnd) client.end('younger')
+      else client.write('younger')
+    }
+    await owners[0]!.until('its bytes', () => duplexes.length === 2)
+    for (const duplex of duplexes) {
+      if (withEnd) assert.is((await within(PATIENCE, collect(duplex), 'the end')).toString(), 'older, younger')
+      else assert.is((await readExactly(duplex, 14)).toString(), 'older, younger')
+      duplex.destroy()
+    }
+    assert.equal(said, ['0 is done'])
+  }
+})
+
+// What libuv tells in one turn only of connections that have ended both ways, or of more than a thousand at once: said to the transport as it says it.
+test('the end in the turn of the last bytes comes behind them', async () => {
+  const { transports, owners } = await several(3)
+  const reader = transports[0] as unknown as HandleReader
+  reader.bytesArrived(slab.write('last', 'latin1'))
+  reader.readFailed(UV_EOF)
+  assert.equal(owners[0]!.log, ['bytes', 'end'])
+  assert.ok(owners[0]!.text.endsWith('last'))
+})
+
+for (const [name, status, ending] of [['the end', UV_EOF, 'end'], ['a reset', -104, 'ECONNRESET']] as const) {
+  test(`taken over by what was put aside when ${name} has come: the Duplex hears of it`, async () => {
+    const { transports, owners } = await several(3)
+    const reader = transports[0] as unknown as HandleReader
+    let duplex: HandleDuplex | null = null
+    let ended: Promise<unknown> = Promise.resolve()
+    owners[0]!.during = () => {
+      const taken = duplex = transports[0]!.detach(null) as HandleDuplex
+      ended = new Promise(resolve => taken.on('error', error => resolve((error as { code?: string }).code)).on('end', () => resolve('end')).resume())
+    }
+    reader.bytesArrived(slab.write('upgrade', 'latin1'))
+    reader.readFailed(status)
+    assert.is(await within(PATIENCE, ended, name), ending)
+    duplex!.destroy()
+    assert.equal(owners[0]!.log, ['bytes'])
+  })
+}
+
+test('taken over by what was put aside when much more has come: that is for the Duplex', async () => {
+  const { transports, owners } = await several(3)
+  const reader = transports[0] as unknown as HandleReader
+  const read = (text: string): void => void reader.bytesArrived(slab.write(text, 'latin1'))
+  let duplex: HandleDuplex | null = null
+  owners[0]!.during = () => void (duplex = transports[0]!.detach(null) as HandleDuplex)
+  read('upgrade')
+  read('x'.repeat(5000))
+  assert.ok(owners[0]!.text.endsWith('upgrade'))
+  assert.is((await readExactly(duplex!, 5000)).toString(), 'x'.repeat(5000))
+  duplex!.destroy()
+})
+
+test('destroyed by what was read for another: nothing more is said of its bytes', async () => {
+  const { transports, clients, owners, said } = await several(3)
+  owners[0]!.during = () => {
+    transports[1]!.destroy()
+    transports[2]!.reset()
+  }
+  clients.forEach((client, i) => client.on('error', () => {}).write(`from ${i}`))
+  await owners[0]!.until('its bytes', () => owners[0]!.done.at(-1) === true)
+  await turns()
+  assert.equal(said, ['0 is done'])
+})
+
+test('an owner that throws costs only its own connection', async () => {
+  const { clients, owners, said } = await several(3)
+  owners[1]!.during = () => {
+    throw new Error('wrong')
+  }
+  setInternalErrorHook(() => {})
+  clients.forEach((client, i) => client.on('error', () => {}).write(`from ${i}`))
+  assert.is(await owners[1]!.closed(), 'ERR_INTERNAL')
+  await Promise.all([0, 2].map(i => owners[i]!.until('its bytes', () => owners[i]!.text.endsWith(`from ${i}`))))
+  assert.not(said.includes('1 is done'))
 })
 
 // The last test: it looks at what all before it have left.

@@ -147,10 +147,11 @@ const after = (ms: number): Then['then'] => at => at.scene.pass(ms)
 
 /** One state: a test for every cell. */
 function row(name: string, state: State, cells: Record<string, Cell>): void {
-  for (const [event, cell] of Object.entries(cells)) {
-    table(`${name} × ${event}`, async () => {
+  for (const together of [false, true]) for (const [event, cell] of Object.entries(cells)) {
+    table(`${name} × ${event}${together ? ', read together with others' : ''}`, async () => {
       await Scene.play(state.application, state.options ?? {}, async scene => {
         const at = new Situation(scene, scene.connect(state.secure === true ? new SecureTransport() : new FaultTransport()))
+        at.peer.together = together
         await state.reach(at)
         assert.is(at.state, state.is, 'the state that was to be reached')
         at.mark()

@@ -16,6 +16,7 @@ class Log implements TransportOwner {
     this.lines.push(`bytes ${bytes.toString('utf8', start, end)}`)
   }
   onOwnBytes(): void {}
+  onReadDone(): void {}
   expectedBytes(): number {
     return 0
   }

@@ -407,7 +407,7 @@ only('a first read that does not add up: that connection fails, handles are off,
     import { certificate } from ${JSON.stringify(new URL('../support/sockets.js', import.meta.url).href)}
     const listener = wrapTls(await listen(0), certificate())
     const said = []
-    const owner = { onBytes() { said.push('bytes') }, onEnd() {}, onDrained() {}, onClosed(code) { said.push(code); dial() } }
+    const owner = { onBytes() { said.push('bytes') }, onReadDone() {}, onEnd() {}, onDrained() {}, onClosed(code) { said.push(code); dial() } }
     const onTransport = transport => { said.push(transport.kind); if (transport.kind === 'stream') finish(); else transport.start(owner) }
     const acceptor = new Acceptor(listener, 'handle', 1000, { onTransport })
     acceptor.start()

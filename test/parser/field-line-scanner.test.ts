@@ -36,7 +36,7 @@ test('the bytes are what the text is assembled to', () => {
 
 test('its memory is what handles read into', () => {
   assert.ok(slab === memory)
-  assert.is(slab.length, SLAB_SIZE)
+  assert.is(slab.length, 2 * SLAB_SIZE)
 })
 
 test('whole lines, up to the first that is none', () => {

@@ -44,6 +44,8 @@ export class FaultTransport implements Transport {
   /** This many more writes succeed; the next fails with `failWith`. */
   writesUntilFailure: number = Infinity
   failWith: string = 'EPIPE'
+  /** Reads are done together with those of others: what came behind them was seen before the engine could pause. */
+  together: boolean = false
   /** Bytes that the kernel takes at once; `take` makes more room. */
   room: number = Infinity
   private owner: TransportOwner | null = null
@@ -142,7 +144,7 @@ export class FaultTransport implements Transport {
       this.deliver(arrival.bytes)
       if (arrival.withEnd) {
         // A pause in the callback holds the FIN back, as it does in libuv.
-        if (this.isReading) this.deliverEnd()
+        if (this.isReading || (this.together && !this.failed)) this.deliverEnd()
         else this.arrivals.unshift('end')
       }
     }
@@ -156,6 +158,7 @@ export class FaultTransport implements Transport {
     bytes.copy(slab, start)
     this.owner!.onBytes(slab, start, start + bytes.length)
     slab.fill(SPOILED)
+    if (!this.failed) this.owner!.onReadDone(this.together)
   }
 
   private deliverEnd(): void {

@@ -39,6 +39,12 @@ export class Recorder implements TransportOwner {
     this.during(own)
     this.wake()
   }
+  /** Whether each read was told to be done together with others. */
+  readonly done: boolean[] = []
+  onReadDone(together: boolean): void {
+    this.done.push(together)
+    this.wake()
+  }
   expectedBytes(): number {
     return this.expecting()
   }

@@ -1,0 +1,118 @@
+// Small reads of one turn of the event loop: put aside as they come, then interpreted one after the other, then answered one after the other, so that
+// each of the three finds its caches, and peers on this machine, still warm. Knows neither handles nor HTTP.
+import type { Clock } from './clock.ts'
+import { isPoisoned } from './poison.ts'
+import { SLAB_SIZE, slab } from './read-slab.ts'
+
+/** What bytes are put aside for. */
+export interface Gathered {
+  /** `slab[start, end)` was read. */
+  interpret(start: number, end: number): void
+  /** Everything has been interpreted. `together`: there was more than this. */
+  answer(together: boolean): void
+  /** One of the two threw; it is told no more. */
+  abandon(error: unknown): void
+}
+
+/** As many reads at most wait for each other. */
+export const MAX_GATHERED = 32
+/** Octets; so all of them find room in the second half of the slab. */
+export const SMALL_READ: number = SLAB_SIZE / MAX_GATHERED
+/** Milliseconds: if interpreting takes longer, answers wait too long for those of others. */
+const LONG = 1
+/** Reads that nothing waits for, after it took long and after only one had come: gathering has a price. */
+const AT_ONCE_AFTER_LONG = 1024
+const AT_ONCE_AFTER_ONE = 64
+
+export class Gathering {
+  private readonly clock: Clock
+  private readonly readers: (Gathered | null)[] = new Array<Gathered | null>(MAX_GATHERED).fill(null)
+  private readonly ends: Int32Array = new Int32Array(MAX_GATHERED)
+  private count = 0
+  /** The first that is not interpreted yet, and where it begins. */
+  private next = 0
+  private start = SLAB_SIZE
+  /** Reads still to come that nothing waits for. */
+  private atOnce = 0
+  private readonly onTurnEnd = (): void => this.run()
+
+  constructor(clock: Clock) {
+    this.clock = clock
+  }
+
+  /** `slab[0, length)` was read for `reader`: put aside. False: it is to be interpreted now, as what was put aside for the same reader has been. */
+  add(reader: Gathered, length: number): boolean {
+    if (this.atOnce > 0 || length > SMALL_READ) {
+      if (this.atOnce > 0) this.atOnce--
+      this.catchUp(reader)
+      return false
+    }
+    if (this.count === MAX_GATHERED) this.run()
+    const start = this.count === 0 ? SLAB_SIZE : this.ends[this.count - 1]!
+    slab.copyWithin(start, 0, length)
+    if (isPoisoned()) slab.fill(0xdb, 0, length)
+    this.readers[this.count] = reader
+    this.ends[this.count] = start + length
+    if (this.count++ === 0) setImmediate(this.onTurnEnd)
+    return true
+  }
+
+  /** Before `reader` hears of anything else that has happened to it. */
+  catchUp(reader: Gathered): void {
+    if (this.count > 0 && this.readers.includes(reader)) this.run()
+  }
+
+  /** What was put aside for `reader`, for somebody else to copy: `reader` will not be told of it. */
+  take(reader: Gathered): Uint8Array[] {
+    const taken: Uint8Array[] = []
+    let { start } = this
+    for (let i = this.next; i < this.count; i++) {
+      const end = this.ends[i]!
+      if (this.readers[i] === reader) {
+        taken.push(slab.subarray(start, end))
+        this.readers[i] = null
+      }
+      start = end
+    }
+    return taken
+  }
+
+  private run(): void {
+    const { count, readers } = this
+    if (count === 0) return
+    const together = count > 1
+    const began = this.clock.now()
+    for (let i = 0; i < count; i++) {
+      const reader = readers[i]
+      const { start } = this
+      this.start = this.ends[i]!
+      this.next = i + 1
+      try {
+        reader?.interpret(start, this.start)
+      } catch (error) {
+        readers[i] = null
+        reader?.abandon(error)
+      }
+    }
+    if (isPoisoned()) slab.fill(0xdb, SLAB_SIZE, this.start)
+    this.pace(together, this.clock.now() - began)
+    for (let i = 0; i < count; i++) {
+      const reader = readers[i]
+      readers[i] = null
+      try {
+        reader?.answer(together)
+      } catch (error) {
+        reader?.abandon(error)
+      }
+    }
+    this.count = this.next = 0
+    this.start = SLAB_SIZE
+  }
+
+  private pace(together: boolean, took: number): void {
+    // In tests both ways take turns, whatever the clock says.
+    if (isPoisoned()) this.atOnce = together ? 0 : 1
+    else if (!together) this.atOnce = AT_ONCE_AFTER_ONE
+    else if (took > LONG) this.atOnce = AT_ONCE_AFTER_LONG
+  }
+}
