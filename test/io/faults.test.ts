@@ -202,9 +202,10 @@ class Run {
   /** The next bytes come together with the FIN. */
   endWithNext = false
 
-  constructor(scene: Scene) {
+  constructor(scene: Scene, together: boolean) {
     this.scene = scene
     this.peer = scene.connect()
+    this.peer.together = together
   }
 
   async step(step: Step): Promise<void> {
@@ -271,11 +272,11 @@ const DELAYS: Record<string, Fault> = {
   }
 }
 
-/** `faults` by the index of the step that they come before. */
-function play(of: Conversation, faults: ReadonlyMap<number, Fault>): Promise<Scene> {
+/** `faults` by the index of the step that they come before; reads are done `together` with those of others, or not. */
+function play(of: Conversation, together: boolean, faults: ReadonlyMap<number, Fault>): Promise<Scene> {
   return Scene.play(of.application, of.options ?? {}, async scene => {
     scene.mayFail = of.logs === true
-    const run = new Run(scene)
+    const run = new Run(scene, together)
     for (let i = 0; i <= of.steps.length; i++) {
       const fault = faults.get(i)
       if (fault !== undefined) {
@@ -287,8 +288,8 @@ function play(of: Conversation, faults: ReadonlyMap<number, Fault>): Promise<Sce
   })
 }
 
-function converse(of: Conversation, at: number, fault: Fault): Promise<Scene> {
-  return play(of, new Map([[at, fault]]))
+function converse(of: Conversation, together: boolean, at: number, fault: Fault): Promise<Scene> {
+  return play(of, together, new Map([[at, fault]]))
 }
 
 const NOTHING: Fault = () => {}
@@ -302,14 +303,14 @@ function received(scene: Scene, conversation: Conversation): unknown {
   return { statuses, heads, bodies, cut }
 }
 
-for (const conversation of CONVERSATIONS) {
-  const faults = suite(`faults: ${conversation.name}`)
+for (const together of [false, true]) for (const conversation of CONVERSATIONS) {
+  const faults = suite(`faults: ${conversation.name}${together ? ', read together with others' : ''}`)
   let whole = ''
   let expected: unknown
   let writes = 0
 
   faults('nothing goes wrong', async () => {
-    const scene = await converse(conversation, 0, NOTHING)
+    const scene = await converse(conversation, together, 0, NOTHING)
     whole = scene.transports[0]!.wire()
     expected = received(scene, conversation)
     writes = scene.transports[0]!.writes
@@ -320,13 +321,13 @@ for (const conversation of CONVERSATIONS) {
     const place = at === conversation.steps.length ? 'after the last step' : `before step ${at}`
     for (const [name, fault] of Object.entries(LOSSES)) {
       faults(`${name} ${place}`, async () => {
-        await converse(conversation, at, fault)
+        await converse(conversation, together, at, fault)
       })
     }
     for (const [name, fault] of Object.entries(DELAYS)) {
       if (conversation.steps.includes(holdBack)) continue
       faults(`${name} ${place}`, async () => {
-        assert.equal(received(await converse(conversation, at, fault), conversation), expected)
+        assert.equal(received(await converse(conversation, together, at, fault), conversation), expected)
       })
     }
   }
@@ -340,7 +341,7 @@ for (const conversation of CONVERSATIONS) {
           for (let i = 0; i < conversation.steps.length; i++) {
             for (let j = i + 1; j <= conversation.steps.length; j++) {
               try {
-                await play(conversation, new Map([[i, first], [j, second]]))
+                await play(conversation, together, new Map([[i, first], [j, second]]))
               } catch (error) {
                 const { message, details = '' } = error as Error & { details?: string }
                 throw new Error(`${firstName} before step ${i}, ${secondName} before step ${j}: ${message} ${details}`)
@@ -354,7 +355,7 @@ for (const conversation of CONVERSATIONS) {
 
   faults('each write fails', async () => {
     for (let write = 0; write < writes; write++) {
-      const scene = await converse(conversation, 0, run => {
+      const scene = await converse(conversation, together, 0, run => {
         run.peer.writesUntilFailure = write
       })
       assert.is(scene.transports[0]!.wire(), whole.slice(0, scene.transports[0]!.wire().length), `write ${write}`)
@@ -369,7 +370,7 @@ for (const conversation of CONVERSATIONS) {
         const parts = cutAt(bytes, [cut]).map(part => part.toString('latin1'))
         const steps = [...conversation.steps]
         steps.splice(index, 1, ...parts)
-        const scene = await converse({ ...conversation, steps }, 0, NOTHING)
+        const scene = await converse({ ...conversation, steps }, together, 0, NOTHING)
         assert.equal(received(scene, conversation), expected, `step ${index} cut at ${cut}`)
       }
     }
