@@ -18,11 +18,13 @@ export interface Gathered {
 export const MAX_GATHERED = 32
 /** Octets; so all of them find room in the second half of the slab. */
 export const SMALL_READ: number = SLAB_SIZE / MAX_GATHERED
+/** Fewer than that do not pay for what it costs to put them aside: hello by 8 connections would be a fifth dearer. */
+export const FEW = 8
 /** Milliseconds: if interpreting takes longer, answers wait too long for those of others. */
 const LONG = 1
-/** Reads that nothing waits for, after it took long and after only one had come: gathering has a price. */
+/** Reads that nothing waits for, once there were few or it took long. */
+const AT_ONCE_AFTER_FEW = 64
 const AT_ONCE_AFTER_LONG = 1024
-const AT_ONCE_AFTER_ONE = 64
 
 export class Gathering {
   private readonly clock: Clock
@@ -95,7 +97,7 @@ export class Gathering {
       }
     }
     if (isPoisoned()) slab.fill(0xdb, SLAB_SIZE, this.start)
-    this.pace(together, this.clock.now() - began)
+    this.pace(count, this.clock.now() - began)
     for (let i = 0; i < count; i++) {
       const reader = readers[i]
       readers[i] = null
@@ -109,10 +111,10 @@ export class Gathering {
     this.start = SLAB_SIZE
   }
 
-  private pace(together: boolean, took: number): void {
+  private pace(count: number, took: number): void {
     // In tests both ways take turns, whatever the clock says.
-    if (isPoisoned()) this.atOnce = together ? 0 : 1
-    else if (!together) this.atOnce = AT_ONCE_AFTER_ONE
+    if (isPoisoned()) this.atOnce = count > 1 ? 0 : 1
+    else if (count < FEW) this.atOnce = AT_ONCE_AFTER_FEW
     else if (took > LONG) this.atOnce = AT_ONCE_AFTER_LONG
   }
 }

@@ -1,7 +1,7 @@
 // Small reads are put aside, interpreted one after the other, and answered after that: in the order they came, none twice, none lost, none too late.
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Gathered, Gathering, MAX_GATHERED, SMALL_READ } from '../../src/io/gathering.ts'
+import { FEW, type Gathered, Gathering, MAX_GATHERED, SMALL_READ } from '../../src/io/gathering.ts'
 import { isPoisoned, setPoison } from '../../src/io/poison.ts'
 import { SLAB_SIZE, slab } from '../../src/io/read-slab.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -66,6 +66,7 @@ test('all are interpreted, then all answer, when the turn ends', async () => {
 })
 
 test('once in a turn, and again in the next', async () => {
+  setPoison(true)
   const { said, read, readers: [a, b] } = scene()
   read(a!, '1')
   read(b!, '2')
@@ -77,13 +78,22 @@ test('once in a turn, and again in the next', async () => {
   assert.is(said.length, 8)
 })
 
-test('one alone is told so, and the next 64 reads do not wait for a turn that brings no other', async () => {
-  const { said, read, readers: [a, b] } = scene()
+test('one alone is told so', async () => {
+  const { said, read, readers: [a] } = scene()
   read(a!, '1')
   await turns(1)
   assert.equal(said, ['a reads 1', 'a answers'])
-  for (let i = 0; i < 64; i++) assert.not(read(i % 2 === 0 ? a! : b!, 'x'), `read ${i}`)
-  assert.ok(read(a!, 'y'))
+})
+
+test('after a turn that brought few, the next 64 reads do not wait; after one that brought enough they do', async () => {
+  const { said, read, readers } = scene(FEW)
+  for (const reader of readers) read(reader, '1')
+  await turns(1)
+  for (const reader of readers.slice(1)) assert.ok(read(reader, '2'))
+  await turns(1)
+  assert.is(said.length, 2 * FEW + 2 * (FEW - 1))
+  for (let i = 0; i < 64; i++) assert.not(read(readers[i % FEW]!, 'x'), `read ${i}`)
+  assert.ok(read(readers[0]!, 'y'))
 })
 
 test('as many as have room, then those are due', async () => {
@@ -175,19 +185,18 @@ for (const when of ['reads', 'answers']) {
 }
 
 test('after more than a millisecond of interpreting, the next 1024 reads do not wait for each other', async () => {
-  const { clock, said, read, readers: [a, b] } = scene()
+  const { clock, said, read, readers } = scene(FEW)
+  const [a, ...others] = readers
   const slow = (ms: number) => (what: string): void => {
     if (what === 'reads') clock.advance(ms)
   }
   a!.during = slow(1)
-  read(a!, '1')
-  read(b!, '2')
+  for (const reader of [a!, ...others]) read(reader, '1')
   await turns(1)
   a!.during = slow(2)
-  assert.ok(read(a!, '3'), 'one millisecond is not too long')
-  read(b!, '4')
+  for (const reader of [a!, ...others]) assert.ok(read(reader, '2'), 'one millisecond is not too long')
   await turns(1)
-  assert.is(said.length, 8)
+  assert.is(said.length, 4 * FEW)
   for (let i = 0; i < 1024; i++) assert.not(read(a!, 'x'), `read ${i}`)
   assert.ok(read(a!, 'y'))
 })
