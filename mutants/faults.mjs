@@ -112,7 +112,7 @@ export const faults = [
   fault('the end is lost on whoever took over meanwhile', 'io/handle-transport.js', 'if (reading !== this) {', 'if (false) {', 'io/handle-transport'),
   fault('much that comes behind a gathered takeover is lost', 'io/handle-transport.js', 'if (reading !== this)\n                return reading.bytesArrived(length);', '', 'io/handle-transport'),
   fault('gathered bytes are lost in a takeover', 'io/handle-transport.js', 'if (gathered.length > 0)', 'if (false)', 'io/handle-transport'),
-  fault('what was taken is interpreted too', 'io/gathering.js', 'this.readers[i] = null;\n            }\n            start = end;', '}\n            start = end;', 'io/gathering|io/handle-transport'),
+  fault('what was taken is interpreted too', 'io/gathering.js', 'this.readers[i] = null;', '', 'io/gathering|io/handle-transport'),
   fault('few are gathered', 'io/gathering.js', 'count < FEW', 'count < FEW - 1', 'io/gathering'),
   fault('slow applications are waited for', 'io/gathering.js', 'took > LONG', 'false', 'io/gathering'),
   fault('asynchronous answers of one turn leave one by one', 'io/connection.js', 'together && this.state === RESPONDING', 'false', 'io/together'),

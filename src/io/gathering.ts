@@ -31,9 +31,8 @@ export class Gathering {
   private readonly readers: (Gathered | null)[] = new Array<Gathered | null>(MAX_GATHERED).fill(null)
   private readonly ends: Int32Array = new Int32Array(MAX_GATHERED)
   private count = 0
-  /** The first that is not interpreted yet, and where it begins. */
+  /** The first that is not interpreted yet. */
   private next = 0
-  private start = SLAB_SIZE
   /** Reads still to come that nothing waits for. */
   private atOnce = 0
   private readonly onTurnEnd = (): void => this.run()
@@ -50,7 +49,7 @@ export class Gathering {
       return false
     }
     if (this.count === MAX_GATHERED) this.run()
-    const start = this.count === 0 ? SLAB_SIZE : this.ends[this.count - 1]!
+    const start = this.startOf(this.count)
     slab.copyWithin(start, 0, length)
     if (isPoisoned()) slab.fill(0xdb, 0, length)
     this.readers[this.count] = reader
@@ -67,16 +66,16 @@ export class Gathering {
   /** What was put aside for `reader`, for somebody else to copy: `reader` will not be told of it. */
   take(reader: Gathered): Uint8Array[] {
     const taken: Uint8Array[] = []
-    let { start } = this
     for (let i = this.next; i < this.count; i++) {
-      const end = this.ends[i]!
-      if (this.readers[i] === reader) {
-        taken.push(slab.subarray(start, end))
-        this.readers[i] = null
-      }
-      start = end
+      if (this.readers[i] !== reader) continue
+      taken.push(slab.subarray(this.startOf(i), this.ends[i]))
+      this.readers[i] = null
     }
     return taken
+  }
+
+  private startOf(i: number): number {
+    return i === 0 ? SLAB_SIZE : this.ends[i - 1]!
   }
 
   private run(): void {
@@ -86,17 +85,15 @@ export class Gathering {
     const began = this.clock.now()
     for (let i = 0; i < count; i++) {
       const reader = readers[i]
-      const { start } = this
-      this.start = this.ends[i]!
       this.next = i + 1
       try {
-        reader?.interpret(start, this.start)
+        reader?.interpret(this.startOf(i), this.ends[i]!)
       } catch (error) {
         readers[i] = null
         reader?.abandon(error)
       }
     }
-    if (isPoisoned()) slab.fill(0xdb, SLAB_SIZE, this.start)
+    if (isPoisoned()) slab.fill(0xdb, SLAB_SIZE, this.startOf(count))
     this.pace(count, this.clock.now() - began)
     for (let i = 0; i < count; i++) {
       const reader = readers[i]
@@ -108,7 +105,6 @@ export class Gathering {
       }
     }
     this.count = this.next = 0
-    this.start = SLAB_SIZE
   }
 
   private pace(count: number, took: number): void {
