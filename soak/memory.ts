@@ -43,6 +43,9 @@ const head = (target: string, fields: string, method = 'GET'): string => `${meth
 const chunked = (target: string): string => head(target, 'Transfer-Encoding: chunked\r\n', 'POST')
 const lines = (count: number, length: number): string => `X: ${'x'.repeat(length - 5)}\r\n`.repeat(count)
 
+/** Just below `maxBufferedBody`: now and then a chunk worth a view, among chunks of one octet with as many octets around it as there may be. */
+const sparse = `1000\r\n${'c'.repeat(4096)}\r\n${`${'1'.padStart(16, '0')}\r\nc\r\n`.repeat(6000)}`.repeat(100)
+
 /** As long as a head may be. */
 const longest = (target: string): string => `GET ${target} HTTP/1.1\r\nHost: a\r\n${lines(7, 8190)}${lines(1, 8000)}\r\n`
 
@@ -64,7 +67,10 @@ const rows: Row[] = [
     bound: L.readBuffer + READ, formula: 'readBuffer + 1 read' },
   { name: 'content that read() waits for', pauses: true,
     sends: [head('/echo', `Content-Length: ${L.maxBufferedBody}\r\n`, 'POST'), 'c'.repeat(L.maxBufferedBody - 1)], count: 500,
-    bound: L.maxBufferedBody + L.readBuffer + READ, formula: 'maxBufferedBody + readBuffer + 1 read' },
+    bound: 2 * L.maxBufferedBody + L.readBuffer + READ, formula: '2 × maxBufferedBody + readBuffer + 1 read' },
+  { name: 'the same in chunks that fill little of what is read', pauses: true,
+    sends: [chunked('/echo'), sparse], count: 200,
+    bound: 2 * L.maxBufferedBody + L.readBuffer + READ, formula: '2 × maxBufferedBody + readBuffer + 1 read' },
   { name: 'answer that nobody takes, text',
     sends: [head('/forever', '')],
     bound: 2 * L.writeHighWater + 4 * KIB, formula: '2 × writeHighWater + minimumChunkSize' },

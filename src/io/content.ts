@@ -2,6 +2,7 @@
 // Knows nothing of chunked coding or of wsgi.input; `limits.readBuffer` is enforced by the connection, which watches `weight`.
 import { Buffer } from 'node:buffer'
 import type { ContentSink } from '../parser/chunked-decoder.ts'
+import { worthKeeping } from './read-slab.ts'
 
 /** Smaller runs are gathered in buffers of this size, so that a million one-byte chunks cost bytes and not objects. */
 const GATHER = 4096
@@ -58,14 +59,25 @@ export class Content implements ContentSink {
     return this.held + this.slack
   }
 
-  /** What comes from the decoder up to `leaveOwn` lies in memory that is ours: its large runs need no copy. */
+  /** What comes from the decoder up to `leaveOwn` lies in memory that is ours: its large runs need no copy where they are most of it. */
   enterOwn(): void {
     this.adopted = 0
   }
 
   leaveOwn(memory: Buffer): void {
-    if (this.adopted > 0) this.slack += memory.buffer.byteLength - this.adopted
+    const { adopted } = this
+    const size = memory.buffer.byteLength
     this.adopted = -1
+    if (adopted === 0) return
+    if (worthKeeping(adopted, size)) this.slack += size - adopted
+    else this.disown(memory.buffer)
+  }
+
+  /** Chunks may be such that little of what was read is content: one of 4 KiB and a thousand of an octet. Whoever holds the pieces counts them alone. */
+  private disown(memory: ArrayBufferLike): void {
+    for (let i = this.first; i < this.pieces.length; i++) {
+      if (this.pieces[i]!.buffer === memory) this.pieces[i] = Buffer.from(this.pieces[i]!)
+    }
   }
 
   /** From the decoder; the bytes are copied unless they are ours. */

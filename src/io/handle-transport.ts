@@ -23,7 +23,7 @@ import {
   writeViews
 } from './handle-binding.ts'
 import { HandleDuplex } from './handle-duplex.ts'
-import { NOBODY, SLAB_SIZE, lend, readArea, reportInternalError, slab } from './read-slab.ts'
+import { NOBODY, SLAB_SIZE, lend, readArea, reportInternalError, slab, worthKeeping } from './read-slab.ts'
 import type { Address, Transport, TransportOwner } from './transport.ts'
 
 const UNIX: Address = Object.freeze({ address: 'unix', port: 0, family: 'unix' })
@@ -208,12 +208,10 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter, G
       lend(this.owner, slab, length)
     } else {
       this.own = null
-      // Hardly filled, it would be kept for little: it is lent as the slab is.
-      if (length * 2 < own.length) lend(this.owner, own, length)
-      else {
+      if (worthKeeping(length, own.length)) {
         this.owner.onOwnBytes(own, 0, length)
         this.owner.onReadDone(false)
-      }
+      } else lend(this.owner, own, length)
     }
     if (length >= BULK) {
       const size = this.owner.expectedBytes()

@@ -15,6 +15,12 @@ export const slab: Buffer = scanner?.memory ?? Buffer.allocUnsafeSlow(2 * SLAB_S
 /** The first half, which is read into. */
 export const readArea: Buffer = slab.subarray(0, SLAB_SIZE)
 
+/** Whether `size` octets of memory may be kept for the sake of `used` of them: what a peer makes us hold stays below 1.6 times what the limits count.
+ *  A read of 128 KiB into 192 is common, one of between 64 and 128 rare (measured). */
+export function worthKeeping(used: number, size: number): boolean {
+  return used * 8 >= size * 5
+}
+
 /** The owner of a transport that has none yet, or none any more: being silent after `destroy` needs no test at each call. */
 export const NOBODY: TransportOwner = Object.freeze({
   onBytes(): void {},

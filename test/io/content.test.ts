@@ -178,17 +178,17 @@ contents('discarded: what is held goes, what comes is counted and dropped', () =
 
 contents('large runs in memory of ours are views of it, small ones are copied; all of it counts until the last view is taken', () => {
   const { content } = make()
-  const memory = Buffer.allocUnsafeSlow(20_000).fill('s', 0, 100).fill('l', 100, 10_000)
+  const memory = Buffer.allocUnsafeSlow(12_000).fill('s', 0, 100).fill('l', 100, 10_000)
   content.enterOwn()
   content.onContent(memory, 0, 100)
   content.onContent(memory, 100, 5100)
   content.onContent(memory, 5100, 10_000)
   content.leaveOwn(memory)
-  assert.equal([content.held, content.weight], [10_000, 100 + 20_000])
+  assert.equal([content.held, content.weight], [10_000, 100 + 12_000])
   assert.is.not(content.take(Infinity)!.buffer, memory.buffer)
-  assert.equal([content.held, content.weight], [9900, 20_000])
+  assert.equal([content.held, content.weight], [9900, 12_000])
   assert.is(content.take(Infinity)!.buffer, memory.buffer)
-  assert.equal([content.held, content.weight], [4900, 15_000])
+  assert.equal([content.held, content.weight], [4900, 7000])
   assert.is(content.take(Infinity)!.toString(), 'l'.repeat(4900))
   assert.equal([content.held, content.weight], [0, 0])
 })
@@ -204,10 +204,33 @@ contents('memory of ours that no piece is a view of counts for nothing', () => {
   assert.is.not(content.take(Infinity)!.buffer, memory.buffer)
   assert.is.not(content.take(Infinity)!.buffer, memory.buffer)
   content.enterOwn()
-  content.onContent(memory, 0, 5000)
+  content.onContent(memory, 0, 20_000)
   content.leaveOwn(memory)
   content.discard()
   assert.is(content.weight, 0)
+})
+
+contents('memory of ours is kept for content that is five eighths of it, for less that is copied out', () => {
+  for (const length of [12_500, 12_499]) {
+    const { content, put } = make()
+    const memory = Buffer.allocUnsafeSlow(20_000).fill('m')
+    put('b'.repeat(5000))
+    content.enterOwn()
+    content.onContent(memory, 100, 5100)
+    content.onContent(memory, 5200, 5300)
+    content.onContent(memory, 7000, 2000 + length)
+    content.leaveOwn(memory)
+    const kept = length === 12_500
+    assert.is(content.weight, 5000 + 100 + (kept ? 20_000 : length))
+    memory.fill(kept ? 'm' : '!')
+    let rest = ''
+    for (let piece = content.take(Infinity); piece !== null; piece = content.take(Infinity)) {
+      if (!kept) assert.ok(piece.buffer.byteLength <= Math.max(piece.length, 8192))
+      rest += piece.toString()
+    }
+    assert.is(rest, 'b'.repeat(5000) + 'm'.repeat(100 + length))
+    assert.is(content.weight, 0)
+  }
 })
 
 contents('any sequence of runs, takes and returns: every octet once and in order', () => {

@@ -264,7 +264,7 @@ for (const where of ['tcp', 'unix socket']) {
     await owner.until('all bytes', () => owner.received === bytes.length)
     assert.ok(owner.own.length > 0, 'some came so')
     assert.ok(owner.bytes.equals(bytes))
-    assert.ok(owner.own.every(piece => piece.length >= 75_000 && piece.length <= 150_000), 'each fills at least half of its memory')
+    assert.ok(owner.own.every(piece => piece.length >= 93_750 && piece.length <= 150_000), 'each fills at least five eighths of its memory')
     assert.is(new Set(owner.own.map(piece => piece.buffer)).size, owner.own.length, 'none shares it with another')
   })
 }

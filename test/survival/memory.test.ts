@@ -81,6 +81,31 @@ onEveryTransport('what one peer can make us hold', (h, test) => {
     })
   }
 
+  for (const [what, block] of [
+    ['chunks of 16 KiB', `4000\r\n${'c'.repeat(16384)}\r\n`.repeat(64)],
+    ['a chunk of 4 KiB among thousands of an octet', `1000\r\n${'c'.repeat(4096)}\r\n${`${'1'.padStart(16, '0')}\r\nc\r\n`.repeat(6000)}`.repeat(4)]
+  ] as const) {
+    test(`content in ${what}, which the application keeps: at most twice as much memory`, async () => {
+      let [content, memory] = [0, 0]
+      await h.serve(async (environ, startResponse) => {
+        const held = new Set<ArrayBufferLike>()
+        for await (const piece of environ['wsgi.input']) {
+          content += piece.length
+          held.add(piece.buffer)
+        }
+        for (const { byteLength } of held) memory += byteLength
+        startResponse('200 OK')
+        return ['kept']
+      })
+      const client = await h.connect()
+      client.stream.write('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n')
+      for (let i = 0; i < 8; i++) client.stream.write(block)
+      client.stream.write('0\r\n\r\n')
+      assert.is((await client.response()).text, 'kept')
+      assert.ok(memory <= 2 * content, `${memory} octets of memory for ${content} of content`)
+    })
+  }
+
   test('content that nobody reads, in chunks of one octet: the same of content, whatever its coding weighs', async () => {
     const { server } = await h.serve(never)
     const client = await h.connect()
