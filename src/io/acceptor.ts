@@ -24,6 +24,8 @@ export type TransportChoice = 'auto' | 'stream' | 'handle'
 
 export interface AcceptorOwner {
   onTransport(transport: Transport): void
+  /** Whether another TLS handshake may begin beside so many; if not, its connection is closed. */
+  admitsHandshake(handshakes: number): boolean
   onListenerError(error: Error): void
   /** The listener's owner closed it. */
   onListenerClosed(): void
@@ -101,6 +103,10 @@ export class Acceptor {
     if (tlsServer === null) {
       if (!this.listener.own) socket.setNoDelay(true)
       this.owner.onTransport(new StreamTransport(socket, null, this.listener.path !== null))
+      return
+    }
+    if (!this.owner.admitsHandshake(this.blind ? 0 : this.shaking.size)) {
+      socket.destroy()
       return
     }
     this.shaking.add(socket)

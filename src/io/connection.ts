@@ -10,8 +10,10 @@ import { Content, type ContentSource } from './content.ts'
 import { Cycle } from './cycle.ts'
 import { TICK, type Timed } from './deadlines.ts'
 import type { Engine } from './engine.ts'
-import { HeadReader, requestLine } from './head-reader.ts'
+import { flat } from './flat-string.ts'
+import { HeadReader, REQUEST_LINE_MAX, requestLine } from './head-reader.ts'
 import type { Outgoing } from './outgoing.ts'
+import { SLAB_SIZE } from './read-slab.ts'
 import { Refusal } from './refusal.ts'
 import { encodeResponseHead, renderRefusal } from './response-head.ts'
 import { NO_TRAFFIC, type Traffic } from './traffic.ts'
@@ -356,14 +358,14 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   private stashRest(bytes: Buffer, start: number, end: number, moreCame = false): void {
     this.traffic.keep(bytes, start, end)
-    this.adjustReading(moreCame)
+    this.adjustReading(moreCame || end - start > SLAB_SIZE)
   }
 
   /** May the next request of this connection begin now? If not, something that calls `proceed` has been arranged. */
   private mayStart(): boolean {
     const { traffic, transport } = this
     const { out } = traffic
-    if (traffic.pendingHooks >= MAX_PENDING_HOOKS || transport.failed) return false
+    if (this.hooksCrowded || transport.failed) return false
     if (traffic.turnCycles >= TURN_CYCLES || traffic.turnBytes + out.bytes >= TURN_BYTES) {
       this.yieldTurn()
       return false
@@ -575,7 +577,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     const sent = cycle !== null && cycle.headSent
     const head = cycle?.head ?? null
     const peer = this.transport.peerAddress()
-    const received = head?.requestLine ?? reader?.requestLine ?? line
+    const received = flat((head?.requestLine ?? reader?.requestLine ?? line).slice(0, REQUEST_LINE_MAX))
     const text = reason + '\r\n'
     const before = out.bytes
     if (!sent) {
@@ -746,14 +748,24 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     cycle.tell(this.engine.handler)
   }
 
-  /** A cycle's post hooks are still running. */
-  holdHooks(): void {
+  /** A cycle's post hooks are still running, and keep `bytes` of memory. */
+  holdHooks(bytes: number): void {
     this.traffic.pendingHooks++
+    this.traffic.hookBytes += bytes
   }
 
-  hooksDone(): void {
-    if (this.traffic.pendingHooks-- >= MAX_PENDING_HOOKS) this.proceed()
+  /** With the same `bytes`. */
+  hooksDone(bytes: number): void {
+    const crowded = this.hooksCrowded
+    this.traffic.pendingHooks--
+    this.traffic.hookBytes -= bytes
+    if (crowded) this.proceed()
     else this.giveBack()
+  }
+
+  private get hooksCrowded(): boolean {
+    const { pendingHooks, hookBytes } = this.traffic
+    return pendingHooks >= MAX_PENDING_HOOKS || hookBytes >= this.engine.limits.readBuffer
   }
 
   // ── Deadlines ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────

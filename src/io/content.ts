@@ -6,6 +6,8 @@ import { worthKeeping } from './read-slab.ts'
 
 /** Smaller runs are gathered in buffers of this size, so that a million one-byte chunks cost bytes and not objects. */
 const GATHER = 4096
+/** A reader that is always behind never takes the last piece; the places of so many taken ones are given up. */
+const MANY_TAKEN = 1024
 
 /** Who waits for content. */
 export interface ContentWaiter {
@@ -59,6 +61,11 @@ export class Content implements ContentSink {
     return this.held + this.slack
   }
 
+  /** Bytes of memory, the gathering buffer's rest too. */
+  get memory(): number {
+    return this.weight + (this.gather === null ? 0 : this.gather.length)
+  }
+
   /** What comes from the decoder up to `leaveOwn` lies in memory that is ours: its large runs need no copy where they are most of it. */
   enterOwn(): void {
     this.adopted = 0
@@ -96,7 +103,8 @@ export class Content implements ContentSink {
       bytes.copy(this.gather, this.gatherTo, start, end)
       this.gatherTo += length
     } else {
-      this.closeGather()
+      // What is left of the gathering buffer is for the next small run: a peer may let large and small take turns.
+      this.cutGather()
       if (this.adopted >= 0) {
         this.adopted += length
         this.pieces.push(bytes.subarray(start, end))
@@ -122,6 +130,9 @@ export class Content implements ContentSink {
         // Not `length = 0`, which is a call into V8's runtime: 60 ns.
         this.pieces = []
         this.first = this.slack = 0
+      } else if (this.first === MANY_TAKEN) {
+        this.pieces = this.pieces.slice(MANY_TAKEN)
+        this.first = 0
       }
     }
     this.held -= piece.length

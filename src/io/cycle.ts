@@ -93,7 +93,7 @@ export class Cycle implements Ended {
   }
 
   get size(): number {
-    return this.head.text.length + (this.content === null ? 0 : this.content.held)
+    return this.head.text.length + (this.content === null ? 0 : this.content.memory)
   }
 
   tell(handler: CycleHandler): void {

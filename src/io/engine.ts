@@ -176,6 +176,14 @@ export class Engine {
     }
   }
 
+  /** A TLS handshake costs a descriptor and OpenSSL's memory before anybody is accepted: all together are as many as may be served or wait. */
+  admitsHandshake(handshakes: number): boolean {
+    if (this.pool !== null || this.open + this.parked.size + handshakes < this.maxSize + this.limits.maxParked) return true
+    this.counters.accepted++
+    this.counters.refused++
+    return false
+  }
+
   /** Connections waiting for a place. */
   get waiting(): number {
     return this.parked.size

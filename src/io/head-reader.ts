@@ -8,7 +8,7 @@ import { isPoisoned } from './poison.ts'
 /** First allocation; doubled as needed, bounded by the parser's limits and one read. */
 const START = 1024
 /** Of a refused request's first line, what the log gets. */
-const REQUEST_LINE_MAX = 1024
+export const REQUEST_LINE_MAX = 1024
 
 export class HeadReader {
   private readonly parser: RequestParser

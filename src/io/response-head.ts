@@ -52,6 +52,8 @@ class FieldName {
   private lastLine: string
   /** It has been asked for again, and is in one piece since. */
   private again = false
+  /** It has had a value: one that comes once is not worth what it may keep, the head that it was taken from. */
+  private used = false
   constructor(prefix: string, kind: number) {
     this.prefix = prefix
     this.kind = kind
@@ -59,6 +61,10 @@ class FieldName {
   }
 
   remember(value: string, line: string): void {
+    if (!this.used) {
+      this.used = true
+      return
+    }
     this.lastValue = value
     this.lastLine = line
     this.again = false
@@ -221,6 +227,8 @@ function fieldName(name: string, capitalize: boolean): FieldName {
   let field = cache.get(name)
   if (field === undefined) {
     if (typeof name !== 'string' || !TOKEN.test(name)) throw new InvalidHeader(`invalid header name: ${JSON.stringify(name)}`)
+    // Copied: a name may be a part of a request's head, and would keep the whole of it.
+    name = flat(name)
     field = new FieldName((capitalize ? capitalized(name) : name) + ': ', SPECIAL.get(name.toLowerCase()) ?? PLAIN)
     if (cache.size >= CACHE_MAX) cache.clear()
     cache.set(name, field)

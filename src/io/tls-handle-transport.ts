@@ -1,13 +1,16 @@
 // A StreamTransport over a TLSSocket, but for reading: what is decrypted goes from the handle straight into the slab, past the socket's readable side.
 // (Writing by the handle as well would spare another 3 to 5 %, at the price of an abort for a second write while one is pending.) The socket stays
 // the owner of its handle, of errors and of the end. What may be done to the handle is in handles.md §10. Knows no HTTP.
-import type { Buffer } from 'node:buffer'
+import { Buffer } from 'node:buffer'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { type HandleReader, type StreamHandle, UV_EOF, copyOfSlab, errorName, giveBackReading, readDecrypted, takeTlsHandle } from './handle-binding.ts'
 import { lend, slab } from './read-slab.ts'
 import { StreamTransport } from './stream-transport.ts'
+
+/** Octets, at most, of held records that are kept as one. */
+const JOINED = 4096
 
 export class TlsHandleTransport extends StreamTransport implements HandleReader {
   override readonly kind: 'handle' = 'handle'
@@ -72,7 +75,7 @@ export class TlsHandleTransport extends StreamTransport implements HandleReader 
       return
     }
     // What arrived in one segment is decrypted to its end, whatever we say.
-    this.held.push(copyOfSlab(length))
+    this.hold(length)
     this.flowing = false
     if (!this.stream.destroyed) this.handle.readStop()
   }
@@ -82,6 +85,14 @@ export class TlsHandleTransport extends StreamTransport implements HandleReader 
     if (status !== UV_EOF) this.lost(errorName(status))
     else if (this.held.length > 0) this.endHeld = true
     else this.endReading()
+  }
+
+  /** Small records are kept together: a peer may send each octet in one of its own. */
+  private hold(length: number): void {
+    const { held } = this
+    const last = held[held.length - 1]
+    if (last !== undefined && last.length + length <= JOINED) held[held.length - 1] = Buffer.concat([last, slab.subarray(0, length)])
+    else held.push(copyOfSlab(length))
   }
 
   private readOn(): void {

@@ -41,6 +41,8 @@ export class Traffic {
   turnBytes: number = 0
   turnPieces: number = 0
   pendingHooks: number = 0
+  /** What they keep in memory. */
+  hookBytes: number = 0
   /** eventlet.set_idle: from then on, and this is kept as long. */
   mayCutAtDrain: boolean = false
   /** After a takeover: the connection as its new owner has it. */

@@ -64,9 +64,11 @@ class WantedField {
 
 /** Upper case, no `-`, and ASCII: the Kelvin sign is a `k` in lower case. */
 const FIELD_KEY = /^HTTP_[!-,.-`{-~]+$/
-/** Of keys that were asked for: their fields, or null for those that name none. Bounded, since an application may ask for what a peer named. */
+/** Of keys that were asked for: their fields, or null for those that name none. Bounded in number and length, since an application may ask for what a peer
+ *  named. */
 const WANTED = new Map<string, WantedField | null>()
 const MAX_WANTED = 1024
+const MAX_WANTED_KEY = 64
 /** Of those, the last one for each length and last letter: found without hashing. */
 const RECENT: WantedField[] = []
 
@@ -435,6 +437,7 @@ function findField(key: string, slot: number): WantedField | null {
   if (wanted === undefined) {
     const names = FIELD_KEY.test(key) && key !== 'HTTP_CONTENT_TYPE' && key !== 'HTTP_CONTENT_LENGTH'
     wanted = names ? new WantedField(key) : null
+    if (key.length > MAX_WANTED_KEY) return wanted
     if (WANTED.size < MAX_WANTED) WANTED.set(key, wanted)
   }
   if (wanted !== null) RECENT[slot] = wanted

@@ -32,6 +32,8 @@ type Kind = 0 | 1 | 2 | 3 | 4
 /** The peer vanished, as Content.failure has it. */
 const VANISHED = -1
 const LF = 0x0a
+/** Octets that a line costs beside its own: a megabyte of empty lines takes a hundred of memory. */
+const LINE_COST = 128
 const DONE: IteratorResult<Buffer> = Object.freeze({ value: undefined, done: true })
 
 /** One call waiting for its turn or its bytes. */
@@ -110,7 +112,8 @@ export class Input {
     return this.#start<Buffer>(LINE, sizeOf(size), this.#source.maxBufferedBody)
   }
 
-  /** The lines that are left, or as many as it takes to have `hint` bytes. Together they hold at most `maxBufferedBody` bytes. */
+  /** The lines that are left, or as many as it takes to have `hint` bytes. Together they hold at most `maxBufferedBody` bytes, each
+   *  counted with 128 more. */
   readlines(hint?: number | null): Promise<Buffer[]> {
     return this.#start<Buffer[]>(LINES, sizeOf(hint) || Infinity, this.#source.maxBufferedBody)
   }
@@ -150,6 +153,11 @@ export class Input {
     this.#rest = null
     this.#taken -= unread.length
     this.#source.content!.putBack(unread)
+  }
+
+  /** What a line reader took and has not read. @internal */
+  get memory(): number {
+    return this.#rest === null ? 0 : this.#rest.buffer.byteLength
   }
 
   #start<T>(kind: Kind, size: number, bound: number): Promise<T> {
@@ -235,7 +243,7 @@ export class Input {
     while (operation.lineBytes < size) {
       const lineEnded = this.#takeLine(operation, bound + 1 - operation.lineBytes - pieces.length)
       if (lineEnded === null) return this.#atEnd(operation)
-      if (operation.lineBytes + pieces.length > bound) return this.#tooLarge(operation)
+      if (operation.lineBytes + pieces.length + lines.length * LINE_COST > bound) return this.#tooLarge(operation)
       if (lineEnded) this.#endLine(operation)
     }
     return operation.finish(lines)

@@ -11,9 +11,10 @@ export class PieceList {
   length = 0
   private first: Buffer | null = null
   private more: Buffer[] | null = null
-  /** Being filled, not yet in `more`. */
+  /** Being filled; its bytes before `cut` are in `more` already. */
   private gather: Buffer | null = null
   private gathered = 0
+  private cut = 0
 
   add(piece: Buffer): void {
     this.length += piece.length
@@ -23,13 +24,14 @@ export class PieceList {
     }
     if (piece.length < SMALL) {
       if (this.gather === null || GATHER - this.gathered < piece.length) {
-        this.closeGather()
+        this.cutGather()
         this.gather = Buffer.allocUnsafe(GATHER)
+        this.gathered = this.cut = 0
       }
       piece.copy(this.gather, this.gathered)
       this.gathered += piece.length
     } else {
-      this.closeGather();
+      this.cutGather();
       (this.more ??= []).push(piece)
     }
   }
@@ -38,21 +40,19 @@ export class PieceList {
   join(): Buffer {
     const { first } = this
     if (first === null) return EMPTY
-    this.closeGather()
+    this.cutGather()
     return this.more === null ? first : Buffer.concat([first, ...this.more], this.length)
   }
 
   clear(): void {
     this.length = 0
     this.first = this.more = this.gather = null
-    this.gathered = 0
+    this.gathered = this.cut = 0
   }
 
-  private closeGather(): void {
-    const { gather } = this
-    if (gather === null) return
-    (this.more ??= []).push(gather.subarray(0, this.gathered))
-    this.gather = null
-    this.gathered = 0
+  private cutGather(): void {
+    if (this.gather === null || this.gathered === this.cut) return
+    (this.more ??= []).push(this.gather.subarray(this.cut, this.gathered))
+    this.cut = this.gathered
   }
 }

@@ -377,6 +377,11 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
     return this.cycle.connection.transport.localAddress()
   }
 
+  /** What the application's input keeps beside the content. */
+  get inputMemory(): number {
+    return this.input === null ? 0 : this.input.memory
+  }
+
   makeInput(): Input {
     return (this.input = new Input(this))
   }

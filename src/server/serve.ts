@@ -238,6 +238,11 @@ export class Server {
   }
 
   /** @internal */
+  admitsHandshake(handshakes: number): boolean {
+    return this.engine.admitsHandshake(handshakes)
+  }
+
+  /** @internal */
   onListenerError(error: Error): void {
     if (isPassing(error)) {
       this.logError(`a connection could not be accepted: ${error.message}`)
@@ -336,7 +341,7 @@ export class Server {
           this.logError(message)
         )
         if (pending !== null) {
-          this.awaitHooks(cycle, pending, endedAt)
+          this.awaitHooks(cycle, request, pending, endedAt)
           return
         }
       }
@@ -344,12 +349,13 @@ export class Server {
     this.logAccess(cycle, endedAt, endedAt)
   }
 
-  private awaitHooks(cycle: Cycle, pending: Promise<void>, endedAt: number): void {
+  private awaitHooks(cycle: Cycle, request: RequestCycle, pending: Promise<void>, endedAt: number): void {
     this.pendingHooks++
-    cycle.connection.holdHooks()
+    const bytes = cycle.size + request.inputMemory
+    cycle.connection.holdHooks(bytes)
     void pending.then(() => {
       this.logAccess(cycle, endedAt, this.settings.clock.now())
-      cycle.connection.hooksDone()
+      cycle.connection.hooksDone(bytes)
       if (--this.pendingHooks === 0) this.hooksSettled?.()
     })
   }

@@ -8,7 +8,7 @@ import { Acceptor, type TransportChoice } from '../../src/io/acceptor.ts'
 import { type Listener, type TlsListenOptions, fromServer, listen, wrapTls } from '../../src/io/listener.ts'
 import { setPoison } from '../../src/io/poison.ts'
 import type { Transport, TransportOwner } from '../../src/io/transport.ts'
-import { turns } from '../support/harness.ts'
+import { turns, until } from '../support/harness.ts'
 import { PATIENCE, certificate, closing, collect, connectTls, connectTo, readExactly, socketPath } from '../support/sockets.ts'
 import { within } from '../support/within.ts'
 
@@ -19,11 +19,16 @@ class Log {
   readonly transports: Transport[] = []
   readonly failures: string[] = []
   readonly errors: string[] = []
+  /** Handshakes at a time. */
+  most = Infinity
   private wake: () => void = () => {}
 
   onTransport(transport: Transport): void {
     this.transports.push(transport)
     this.wake()
+  }
+  admitsHandshake(handshakes: number): boolean {
+    return handshakes < this.most
   }
   onListenerClosed(): void {}
   onListenerError(error: Error): void {
@@ -162,6 +167,24 @@ test("handle is an error for a server of the caller's own", async () => {
 })
 
 for (const choice of ['stream', 'handle'] as const) {
+  test(`${choice}: a handshake more than there is room for: its connection is closed, a later one is made`, async () => {
+    const { acceptor, log, port } = serve(wrapTls(await listen(0), certificate()), choice)
+    log.most = 2
+    const silent = [await connectTo(port), await connectTo(port)]
+    await until(() => acceptor.handshakes === 2, 'two handshakes')
+    const third = await connectTo(port)
+    third.resume()
+    await within(PATIENCE, once(third, 'end'), 'its end')
+    third.destroy()
+    assert.is(acceptor.handshakes, 2)
+    silent[0]!.destroy()
+    await until(() => acceptor.handshakes === 1, 'one less')
+    const client = tls.connect({ port, rejectUnauthorized: false })
+    await log.transport()
+    client.destroy()
+    silent[1]!.destroy()
+  })
+
   test(`${choice}: connections made before start are served`, async () => {
     const listener = await listen(0)
     const accepted = once(listener.server, 'connection')

@@ -210,6 +210,34 @@ contents('memory of ours that no piece is a view of counts for nothing', () => {
   assert.is(content.weight, 0)
 })
 
+contents('large and small runs in turn: the small share their gathering buffers', () => {
+  const { content, put } = make()
+  for (let i = 0; i < 50; i++) {
+    put('s')
+    put('l'.repeat(4096))
+  }
+  assert.is(content.memory, content.held + 4096)
+  const memory = new Set<ArrayBufferLike>()
+  let text = ''
+  for (let piece = content.take(Infinity); piece !== null; piece = content.take(Infinity)) {
+    memory.add(piece.buffer)
+    text += piece.toString()
+  }
+  assert.is(text, ('s' + 'l'.repeat(4096)).repeat(50))
+  assert.is([...memory].reduce((sum, { byteLength }) => sum + byteLength, 0), 51 * 4096)
+})
+
+contents('a reader that is always one piece behind: the places of those taken are given up', () => {
+  const { content, put } = make()
+  put('p'.repeat(4096))
+  for (let i = 0; i < 5000; i++) {
+    put('p'.repeat(4096))
+    assert.is(content.take(Infinity)!.length, 4096)
+  }
+  assert.ok((content as unknown as { pieces: unknown[] }).pieces.length <= 1026)
+  assert.is(all(content), 'p'.repeat(4096))
+})
+
 contents('memory of ours is kept for content that is five eighths of it, for less that is copied out', () => {
   for (const length of [12_500, 12_499]) {
     const { content, put } = make()

@@ -248,6 +248,15 @@ admission('maxParked 0: nobody waits', async () => {
   await world.end()
 })
 
+admission('TLS handshakes: with those that are served or wait as many as may be', async () => {
+  const world = new World({ maxSize: 2, maxParked: 1 })
+  assert.equal([0, 1, 2, 3].map(handshakes => world.engine.admitsHandshake(handshakes)), [true, true, true, false])
+  assert.equal([world.engine.counters.accepted, world.engine.counters.refused], [1, 1])
+  for (let i = 0; i < 3; i++) await world.connect(WAIT)
+  assert.not(world.engine.admitsHandshake(0))
+  await world.end()
+})
+
 admission('nobody waits longer than the first-byte deadline', async () => {
   const world = new World({ maxSize: 1 })
   await world.connect(WAIT)

@@ -108,7 +108,7 @@ failures('onTransport: the connection is closed and the listener goes on', async
   const owner = { onTransport() {
     calls++
     throw new Error('onTransport')
-  }, onListenerError() {}, onListenerClosed() {}, onHandshakeFailed() {} }
+  }, admitsHandshake: () => true, onListenerError() {}, onListenerClosed() {}, onHandshakeFailed() {} }
   const acceptor = new Acceptor(listener, 'handle', 1000, owner)
   acceptor.start()
   for (let i = 1; i <= 2; i++) {

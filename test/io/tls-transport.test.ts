@@ -409,7 +409,7 @@ only('a first read that does not add up: that connection fails, handles are off,
     const said = []
     const owner = { onBytes() { said.push('bytes') }, onReadDone() {}, onEnd() {}, onDrained() {}, onClosed(code) { said.push(code); dial() } }
     const onTransport = transport => { said.push(transport.kind); if (transport.kind === 'stream') finish(); else transport.start(owner) }
-    const acceptor = new Acceptor(listener, 'handle', 1000, { onTransport })
+    const acceptor = new Acceptor(listener, 'handle', 1000, { onTransport, admitsHandshake: () => true })
     acceptor.start()
     acceptor.tlsServer.prependListener('secureConnection', socket => {
       let asked = 0

@@ -46,7 +46,7 @@ class World implements CycleHandler {
   }
   onClose(): void {}
   onCycleEnd(cycle: Cycle): void {
-    if (this.hooks) cycle.connection.holdHooks()
+    if (this.hooks) cycle.connection.holdHooks(0)
   }
   onRefusalEnd(): void {}
   onDeadline(): void {}
@@ -127,7 +127,7 @@ traffic('one that waits for its kernel, for hooks, or for a rate that may go on 
   world.hooks = false
   transport.hold()
   await world.send(transport, GET)
-  world.connections[0]!.hooksDone()
+  world.connections[0]!.hooksDone(0)
   assert.is(world.held(), own, 'pending bytes')
   transport.take()
   await settle(transport)
@@ -157,7 +157,7 @@ traffic('lent, used for everything, given back, lent again: as new', async () =>
   for (let i = 0; i < 4; i++) await settle(transport)
   await world.release()
   assert.is(own.pendingHooks, 5)
-  for (let i = 0; i < 5; i++) world.connections[0]!.hooksDone()
+  for (let i = 0; i < 5; i++) world.connections[0]!.hooksDone(0)
   await world.tick()
   assert.is(world.held(), NO_TRAFFIC)
   assert.equal(world.free, [own])

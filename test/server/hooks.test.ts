@@ -206,6 +206,41 @@ onEveryTransport('post hooks', (h, test) => {
     gates[16]!.resolve()
   })
 
+  for (const [what, request] of [
+    ['long heads', get('/', `X: ${'x'.repeat(8000)}\r\n`.repeat(5))],
+    ['content that nobody reads', post('/', 'c'.repeat(40_000))],
+    ['content of which a line was read', post('/line', 'l\n' + 'c'.repeat(40_000))]
+  ] as const) {
+    test(`pending hooks that keep ${what} in memory: the next request waits when they keep readBuffer`, async () => {
+      const gates: Deferred[] = []
+      let calls = 0
+      await h.serve(async (environ, startResponse) => {
+        calls++
+        if (environ.PATH_INFO === '/line') await environ['wsgi.input'].readline()
+        environ['eventlet.posthooks'].push([() => {
+          const gate = deferred()
+          gates.push(gate)
+          return gate.promise
+        }])
+        startResponse(200)
+        return [String(calls)]
+      })
+      const client = await h.connect()
+      for (let i = 1; i <= 2; i++) {
+        await client.send(request)
+        assert.is((await client.response()).text, String(i))
+      }
+      await until(() => gates.length === 2, 'both pending')
+      await client.send(get())
+      await turns(20)
+      assert.is(calls, 2)
+      gates[0]!.resolve()
+      assert.is((await client.response()).text, '3')
+      await until(() => gates.length === 3, 'the last')
+      for (const gate of gates) gate.resolve()
+    })
+  }
+
   test('close() waits for them, within its deadline', async () => {
     const gate = deferred()
     const { server } = await h.serve(withHooks([() => gate.promise]))

@@ -322,8 +322,10 @@ bounds('a line that long passes, a longer one does not, unless a size says so', 
 })
 
 bounds('lines count together', async () => {
-  assert.equal(await texts(complete('012\n456\n89', 10).input.readlines()), ['012\n', '456\n', '89'])
-  const peer = new Peer(-1, 10).send('012\n456\n89a').end()
+  // Each costs 128 more than its octets.
+  const bound = 10 + 2 * 128
+  assert.equal(await texts(complete('012\n456\n89', bound).input.readlines()), ['012\n', '456\n', '89'])
+  const peer = new Peer(-1, bound).send('012\n456\n89a').end()
   assert.instance(await rejection(peer.input.readlines()), BodyTooLarge)
   assert.equal(await texts(peer.input.readlines(5)), ['012\n', '456\n'])
   assert.is(await text(peer.input.read()), '89a')

@@ -92,7 +92,7 @@ export class Recorder implements TransportOwner {
 export function accepting(listener: Listener, choice: TransportChoice): { acceptor: Acceptor; accepted: Promise<Transport> } {
   let acceptor!: Acceptor
   const accepted = new Promise<Transport>((resolve, reject) => {
-    acceptor = new Acceptor(listener, choice, 5000, { onTransport: resolve, onListenerClosed() {}, onListenerError: reject, onHandshakeFailed: code => reject(new Error(code)) })
+    acceptor = new Acceptor(listener, choice, 5000, { onTransport: resolve, admitsHandshake: () => true, onListenerClosed() {}, onListenerError: reject, onHandshakeFailed: code => reject(new Error(code)) })
     acceptor.start()
   })
   return { acceptor, accepted }
