@@ -32,3 +32,6 @@ class SystemClock implements Clock {
 }
 
 export const systemClock: Clock = new SystemClock()
+
+/** `setImmediate` as it was when this was loaded: all connections of a thread wait for it, and fake timers (node:test's, for one) must not hold them. */
+export const nextTurn: typeof setImmediate = setImmediate

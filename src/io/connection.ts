@@ -227,6 +227,12 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     }
     traffic.interpreting = false
     if (this.state === IDLE && traffic.stash === null) this.enterIdle()
+    this.flushReferred()
+  }
+
+  /** Before another application runs: a piece that is referred to may be a buffer that all requests of an application share. */
+  private flushReferred(): void {
+    if (this.traffic.out.referred > 0) this.flush()
   }
 
   /** Between requests, nothing read that waits. */
@@ -365,6 +371,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   private mayStart(): boolean {
     const { traffic, transport } = this
     const { out } = traffic
+    this.flushReferred()
     if (this.hooksCrowded || transport.failed) return false
     if (traffic.turnCycles >= TURN_CYCLES || traffic.turnBytes + out.bytes >= TURN_BYTES) {
       this.yieldTurn()
@@ -689,7 +696,8 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   drain(): void {
     switch (this.state) {
       case NEW:
-        this.destroy()
+        // Unless its first bytes are about to be interpreted.
+        if (this.transport.catchUp()) this.destroy()
         return
       case IDLE:
         if (this.traffic.stash === null) this.deadline = Math.min(this.deadline, this.engine.deadlines.in(this.engine.timeouts.idleGrace))

@@ -3,12 +3,13 @@
 import { AsyncResource } from 'node:async_hooks'
 import { RequestParser } from '../parser/request-parser.ts'
 import type { Limits, Timeouts } from '../parser/limits.ts'
-import type { Clock } from './clock.ts'
+import { type Clock, nextTurn } from './clock.ts'
 import { Counters, type DeadlineName } from './counters.ts'
 import { Connection, type ConnectionState } from './connection.ts'
 import type { Cycle } from './cycle.ts'
 import { DateCache } from './date-cache.ts'
 import { Deadlines, type Timed } from './deadlines.ts'
+import { reportInternalError } from './read-slab.ts'
 import type { Refusal } from './refusal.ts'
 import { Traffic } from './traffic.ts'
 import type { Transport } from './transport.ts'
@@ -155,6 +156,8 @@ export class Engine {
   /** A new connection: served, parked or closed (design §3). */
   accept(transport: Transport): void {
     this.counters.accepted++
+    // An evicted connection that has something to say first lingers, and keeps its place until it is gone.
+    if (this.pool === null && !this.draining && this.open >= this.maxSize) this.evictIdle()
     if (this.draining) {
       transport.destroy()
       return
@@ -163,8 +166,6 @@ export class Engine {
       this.spawn(this.pool, transport)
       return
     }
-    // An evicted connection that has something to say first lingers, and keeps its place until it is gone.
-    if (this.open >= this.maxSize) this.evictIdle()
     if (this.open < this.maxSize) {
       this.serve(transport)
     } else if (this.parked.size < this.limits.maxParked) {
@@ -271,9 +272,12 @@ export class Engine {
   }
 
   private evictIdle(): void {
-    if (this.firstIdle === null) return
+    // Its next request may have been read already.
+    this.firstIdle?.transport.catchUp()
+    const idle = this.firstIdle
+    if (this.open < this.maxSize || idle === null || !idle.transport.catchUp()) return
     this.counters.evicted++
-    this.firstIdle.closeIdle()
+    idle.closeIdle()
   }
 
   enterIdle(connection: Connection): void {
@@ -334,16 +338,26 @@ export class Engine {
     this.flushDue = false
     const dirty = this.dirty
     this.dirty = []
-    for (const connection of dirty) connection.onFlush()
+    for (const connection of dirty) {
+      try {
+        connection.onFlush()
+      } catch (error) {
+        // The others must leave all the same.
+        reportInternalError(error)
+        connection.cut('an internal error')
+      }
+    }
   }
 
   /** The connection used up its share of this turn: it goes on after the others. */
   yieldTurn(connection: Connection): void {
-    setImmediate(this.onTurn, connection)
+    nextTurn(this.onTurn, connection)
   }
 
   /** Begin to drain: no new connection, `idleGrace` for used idle ones, `Connection: close` on every answer. Resolves when none is left. */
   drain(): Promise<void> {
+    // What was read before is answered (design §3).
+    for (const connection of this.connections) connection.transport.catchUp()
     this.draining = true
     for (const parked of this.parked) this.dropParked(parked)
     for (const connection of this.connections) connection.drain()

@@ -1,6 +1,6 @@
 // Small reads of one turn of the event loop: put aside as they come, then interpreted one after the other, then answered one after the other, so that
 // each of the three finds its caches, and peers on this machine, still warm. Knows neither handles nor HTTP.
-import type { Clock } from './clock.ts'
+import { type Clock, nextTurn } from './clock.ts'
 import { isPoisoned } from './poison.ts'
 import { SLAB_SIZE, slab } from './read-slab.ts'
 
@@ -48,19 +48,32 @@ export class Gathering {
       this.catchUp(reader)
       return false
     }
-    if (this.count === MAX_GATHERED) this.run()
+    if (this.count === MAX_GATHERED) {
+      const waited = this.waits(reader)
+      this.run()
+      // What was put aside for it may have led to a takeover.
+      if (waited) return false
+    }
     const start = this.startOf(this.count)
     slab.copyWithin(start, 0, length)
     if (isPoisoned()) slab.fill(0xdb, 0, length)
     this.readers[this.count] = reader
     this.ends[this.count] = start + length
-    if (this.count++ === 0) setImmediate(this.onTurnEnd)
+    if (this.count++ === 0) nextTurn(this.onTurnEnd)
     return true
   }
 
-  /** Before `reader` hears of anything else that has happened to it. */
-  catchUp(reader: Gathered): void {
-    if (this.count > 0 && this.readers.includes(reader)) this.run()
+  /** Before anything else happens to `reader`. False: its bytes wait still, since this is called while those of others are interpreted. */
+  catchUp(reader: Gathered): boolean {
+    if (!this.waits(reader)) return true
+    if (this.next > 0) return false
+    this.run()
+    return true
+  }
+
+  private waits(reader: Gathered): boolean {
+    for (let i = this.next; i < this.count; i++) if (this.readers[i] === reader) return true
+    return false
   }
 
   /** What was put aside for `reader`, for somebody else to copy: `reader` will not be told of it. */

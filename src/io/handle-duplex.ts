@@ -2,6 +2,7 @@
 // (handles.md §7), so this is our own, with those of its methods that protocols on top of HTTP use. Bytes it gives are owned copies.
 import type { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
+import { nextTurn } from './clock.ts'
 import {
   type HandleReader,
   type HandleWriter,
@@ -196,7 +197,7 @@ export class HandleDuplex extends Duplex implements HandleReader, HandleWriter {
   /** @internal A listener of the taker's threw: theirs to handle, as it would be on a net.Socket. */
   abandon(error: unknown): void {
     this.destroy()
-    setImmediate(() => {
+    nextTurn(() => {
       throw error
     })
   }

@@ -3,7 +3,7 @@
 import { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
 import { forgetBuffer, giveBackBuffer } from './buffer-pool.ts'
-import { systemClock } from './clock.ts'
+import { nextTurn, systemClock } from './clock.ts'
 import { type Gathered, Gathering } from './gathering.ts'
 import {
   type HandleReader,
@@ -145,6 +145,10 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter, G
     if (status !== 0) this.failLater(errorName(status))
   }
 
+  catchUp(): boolean {
+    return gathering.catchUp(this)
+  }
+
   endWriting(): void {
     if (this.output !== OPEN) return
     this.output = ENDING
@@ -269,7 +273,7 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter, G
     const { owner } = this
     this.reset()
     this.owner = owner
-    setImmediate(() => this.deliver('ERR_INTERNAL'))
+    nextTurn(() => this.deliver('ERR_INTERNAL'))
   }
 
   /** Nobody waits for its end: it comes before the loop reads again, and a peer that has reset is seen by reading. To be told would cost a connection
@@ -306,7 +310,7 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter, G
   /** The same, seen from inside a call of the owner, who hears of it afterwards. */
   private failLater(failure: string): void {
     this.close()
-    setImmediate(() => this.deliver(failure))
+    nextTurn(() => this.deliver(failure))
   }
 
   private deliver(failure: string): void {

@@ -4,6 +4,7 @@ import { Buffer } from 'node:buffer'
 import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { forgetBuffer, giveBackBuffer } from './buffer-pool.ts'
+import { nextTurn } from './clock.ts'
 import { isPoisoned } from './poison.ts'
 import { NOBODY, lend, reportInternalError } from './read-slab.ts'
 import type { Address, Transport, TransportOwner } from './transport.ts'
@@ -94,11 +95,11 @@ export class StreamTransport implements Transport {
     if (this.failure === null && stream.destroyed) this.failure = stream.errored ? codeOf(stream.errored) : ''
     if (this.failure !== null) {
       this.dead = true
-      setImmediate(() => this.deliver())
+      nextTurn(() => this.deliver())
       return
     }
     stream.on('end', onEnd)
-    if (stream.readableEnded) setImmediate(() => this.ended())
+    if (stream.readableEnded) nextTurn(() => this.ended())
     else this.startReading()
   }
 
@@ -134,6 +135,11 @@ export class StreamTransport implements Transport {
     if (!this.dead) this.stream.resume()
   }
 
+  /** Nothing read ever waits. */
+  catchUp(): boolean {
+    return true
+  }
+
   endWriting(): void {
     if (this.dead || this.ending) return
     this.ending = true
@@ -147,7 +153,7 @@ export class StreamTransport implements Transport {
     this.dead = true
     this.dropQueue()
     // All is written and the end was asked for inside this callback: a turn for the stream to say so (close_notify, the other half of a pair).
-    if (this.ending && this.pendingBytes === 0 && !this.stream.writableFinished) setImmediate(() => this.stream.destroy())
+    if (this.ending && this.pendingBytes === 0 && !this.stream.writableFinished) nextTurn(() => this.stream.destroy())
     else this.stream.destroy()
   }
 
@@ -159,7 +165,7 @@ export class StreamTransport implements Transport {
     this.dropQueue()
     if (this.raw === null) resetSocket(this.stream, this.stream)
     // Resetting a socket from inside a callback of the TLS above it can crash Node (a SIGSEGV on 20 to 26), so not before it has returned.
-    else setImmediate(resetSocket, this.stream, this.raw)
+    else nextTurn(resetSocket, this.stream, this.raw)
   }
 
   detach(leftover: Buffer | null): Duplex {
@@ -255,12 +261,12 @@ export class StreamTransport implements Transport {
     this.reset()
     this.owner = owner
     this.failure = 'ERR_INTERNAL'
-    setImmediate(() => this.deliver())
+    nextTurn(() => this.deliver())
   }
 
   private deliverSoon(): void {
     if (this.owner === NOBODY) return
-    if (this.calling) setImmediate(() => this.deliver())
+    if (this.calling) nextTurn(() => this.deliver())
     else this.deliver()
   }
 
@@ -303,7 +309,7 @@ export class StreamTransport implements Transport {
     let turn = TURN
     while (!this.dead && this.next < this.views.length) {
       if (turn <= 0) {
-        this.rest = setImmediate(() => this.pumpRest())
+        this.rest = nextTurn(() => this.pumpRest())
         return
       }
       turn -= this.handOver(this.pendingBytes <= LAST_BATCH ? LAST_BATCH : BATCH)

@@ -5,6 +5,7 @@ import { Buffer } from 'node:buffer'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
+import { nextTurn } from './clock.ts'
 import { type HandleReader, type StreamHandle, UV_EOF, copyOfSlab, errorName, giveBackReading, readDecrypted, takeTlsHandle } from './handle-binding.ts'
 import { lend, slab } from './read-slab.ts'
 import { StreamTransport } from './stream-transport.ts'
@@ -51,7 +52,7 @@ export class TlsHandleTransport extends StreamTransport implements HandleReader 
     if (this.reading || this.dead) return
     this.reading = true
     if (this.held.length === 0 && !this.endHeld) this.readOn()
-    else this.releasing ??= setImmediate(() => this.release())
+    else this.releasing ??= nextTurn(() => this.release())
   }
 
   /** The TLSSocket, reading as it did before us. */
@@ -99,7 +100,7 @@ export class TlsHandleTransport extends StreamTransport implements HandleReader 
     if (this.flowing || this.stream.destroyed) return
     this.flowing = true
     const status = this.handle.readStart()
-    if (status !== 0) setImmediate(() => this.lost(errorName(status)))
+    if (status !== 0) nextTurn(() => this.lost(errorName(status)))
   }
 
   /** What was held, then the rest. */

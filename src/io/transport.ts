@@ -54,6 +54,8 @@ export interface Transport {
   untakenBytes(): number
   pauseReading(): void
   resumeReading(): void
+  /** What was read and waits to be interpreted with others' is interpreted now. False: it still waits, since this is called from within that. */
+  catchUp(): boolean
   /** Half-close after everything written. Reading goes on. */
   endWriting(): void
   /** Close both ways now; what is pending is thrown away. Idempotent. The owner hears nothing more. */

@@ -2,7 +2,8 @@
 import type { Input } from './input.ts'
 import type { Outcome } from '../io/cycle.ts'
 
-/** One piece of a body. Strings are UTF-8 on the wire. */
+/** One piece of a body. Strings are UTF-8 on the wire. Bytes must stay as they are until the request has ended: more than 8 KiB of them are sent from where
+ *  they lie. */
 export type Piece = string | Uint8Array
 
 /** What an application may answer with. A bare string or byte array is one piece; an array has a computed Content-Length. */

@@ -190,7 +190,12 @@ export class Server {
       if (signal.aborted) queueMicrotask(() => this.cutNow?.())
       else signal.addEventListener('abort', () => this.cutNow?.(), { once: true })
     }
-    this.closing ??= this.drain(options.timeout ?? this.settings.timeouts.shutdown)
+    if (this.closing === null) {
+      // There before it begins: an application that is called in the course of it may close too.
+      let begin!: (drained: Promise<void>) => void
+      this.closing = new Promise<void>(resolve => (begin = resolve))
+      begin(this.drain(options.timeout ?? this.settings.timeouts.shutdown))
+    }
     if (options.timeout === 0) this.cutNow?.()
     return this.closing
   }

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert'
 import type { Connection } from '../../src/io/connection.ts'
 import { Engine, type CycleHandler, type EngineSettings } from '../../src/io/engine.ts'
 import type { Cycle } from '../../src/io/cycle.ts'
+import { setInternalErrorHook } from '../../src/io/read-slab.ts'
 import { encodeResponseHead } from '../../src/io/response-head.ts'
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from '../../src/parser/limits.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -166,6 +167,46 @@ admission('a full server closes the longest idle for a newcomer', async () => {
   assert.equal([d.ending, e.ending, f.ending], ['open', 'open', 'open'])
   assert.is(world.engine.counters.evicted, 3)
   assert.is(world.engine.open, 3)
+  await world.end()
+})
+
+admission('a full server first hears what the longest idle has sent', async () => {
+  const world = new World()
+  const [a, b, c] = [await world.connect(GET), await world.connect(GET), await world.connect(GET)]
+  a.receive(GET).aside = true
+  await world.connect(GET)
+  assert.equal([a.ending, b.ending, c.ending], ['open', 'destroyed', 'open'])
+  assert.is(a.wire().split('200 OK').length, 3)
+  // While others are interpreted it cannot be heard, and keeps its place.
+  c.receive(GET).inTurn = true
+  const late = new FaultTransport()
+  world.engine.accept(late)
+  assert.is(world.engine.waiting, 1)
+  c.inTurn = false
+  world.transports.push(late)
+  await world.settle()
+  assert.is(c.wire().split('200 OK').length, 3)
+  await world.end()
+})
+
+admission('a flush that fails costs its connection alone', async () => {
+  const reported: unknown[] = []
+  setInternalErrorHook(error => reported.push(error))
+  const world = new World()
+  const [a, b] = [await world.connect(), await world.connect()]
+  a.writeText = () => {
+    throw new Error('broken')
+  }
+  for (const transport of [a, b]) {
+    transport.together = true
+    transport.receive(WAIT)
+    transport.turn()
+  }
+  queueMicrotask(() => world.handler.release())
+  await world.settle()
+  assert.equal(reported.map(error => (error as Error).message), ['broken'])
+  assert.is(a.ending, 'reset')
+  assert.match(b.wire(), /200 OK/)
   await world.end()
 })
 
@@ -349,6 +390,33 @@ pools('a task that comes when the drain has begun closes its connection and sett
 
 drain('with nothing open it is over at once', async () => {
   await new World().engine.drain()
+})
+
+drain('what has been read before it is answered, on connections that have said nothing else too', async () => {
+  const world = new World()
+  const [fresh, used, silent] = [await world.connect(), await world.connect(GET), await world.connect()]
+  fresh.receive(GET).aside = true
+  used.receive(GET).aside = true
+  const drained = world.engine.drain()
+  assert.match(fresh.wire(), /200 OK/)
+  assert.is(used.wire().split('200 OK').length, 3)
+  assert.is(silent.ending, 'destroyed')
+  await world.pass(2000)
+  await drained
+})
+
+drain('begun while the first bytes of a connection are about to be interpreted: they are answered, with close', async () => {
+  const world = new World()
+  const fresh = await world.connect()
+  fresh.receive(GET).inTurn = true
+  const drained = world.engine.drain()
+  assert.is(fresh.ending, 'open')
+  fresh.inTurn = false
+  await world.settle()
+  assert.match(fresh.wire(), /200 OK[^]*Connection: close/)
+  fresh.fin()
+  await world.settle()
+  await drained
 })
 
 drain('parked ones are closed, newcomers too', async () => {

@@ -140,6 +140,42 @@ test('catching up is for those that have something put aside', () => {
   assert.equal(said, ['a reads 1', 'b reads 2', 'a answers together', 'b answers together'])
 })
 
+test('catching up says whether it did: not while others are interpreted', () => {
+  const { gathering, said, read, readers: [a, b, c] } = scene()
+  const caught: boolean[] = []
+  assert.ok(gathering.catchUp(a!))
+  read(a!, '1')
+  read(b!, '2')
+  a!.during = () => caught.push(gathering.catchUp(a!), gathering.catchUp(b!), gathering.catchUp(c!))
+  assert.ok(gathering.catchUp(a!))
+  assert.equal(caught, [true, false, true, true, true, true])
+  assert.equal(said, ['a reads 1', 'b reads 2', 'a answers together', 'b answers together'])
+})
+
+test('no room, and the reader that comes is among those that wait: what it read is its own to interpret', async () => {
+  const { said, read, readers } = scene(MAX_GATHERED + 1)
+  for (let i = 0; i < MAX_GATHERED; i++) assert.ok(read(readers[i]!, 'x'))
+  assert.not(read(readers[5]!, 'y'))
+  assert.is(said.length, 2 * MAX_GATHERED)
+  for (let i = 0; i < MAX_GATHERED; i++) assert.ok(read(readers[i]!, 'x'))
+  assert.ok(read(readers[MAX_GATHERED]!, 'y'))
+  assert.is(said.length, 4 * MAX_GATHERED)
+  await turns(1)
+})
+
+test("fake timers: the turn's end is the event loop's", async () => {
+  const { said, read, readers: [a] } = scene()
+  const real = globalThis.setImmediate
+  globalThis.setImmediate = (() => {}) as unknown as typeof setImmediate
+  try {
+    read(a!, 'x')
+  } finally {
+    globalThis.setImmediate = real
+  }
+  await turns(1)
+  assert.is(said.length, 2)
+})
+
 test('what is taken is all that was put aside, and is not interpreted', async () => {
   const { said, gathering, read, readers: [a, b] } = scene()
   read(a!, 'first ')

@@ -95,6 +95,22 @@ onEveryTransport('together', (h, test) => {
     })
   }
 
+  for (const size of [9000, 20_000]) {
+    test(`an application that fills one buffer of ${size} octets for each request: nobody gets what is another's`, async () => {
+      const buffer = Buffer.alloc(size)
+      await h.serve((environ, startResponse) => {
+        startResponse(200)
+        return [buffer.fill(`${environ.PATH_INFO} `)]
+      })
+      const clients = await connected(h, CONNECTIONS)
+      for (let round = 0; round < 2; round++) {
+        clients.forEach((client, i) => void client.send(get(`/${i}/a`) + get(`/${i}/b`)))
+        const answers = await Promise.all(clients.map(client => client.responses(2)))
+        answers.forEach((two, i) => two.forEach(({ text }, j) => assert.equal([...new Set(text.slice(0, size - 10).split(' '))].slice(0, -1), [`/${i}/${'ab'[j]}`])))
+      }
+    })
+  }
+
   test('the server closes while requests of one turn are being answered: those that it has begun with are', async () => {
     const { server } = await h.serve((environ, startResponse) => {
       if (environ.PATH_INFO === '/0') void server.close({ timeout: 5000 })

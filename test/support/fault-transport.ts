@@ -46,6 +46,10 @@ export class FaultTransport implements Transport {
   failWith: string = 'EPIPE'
   /** Reads are done together with those of others: what came behind them was seen before the engine could pause. */
   together: boolean = false
+  /** What arrives next has been read, and is interpreted when the engine asks for it. */
+  aside: boolean = false
+  /** What has been read is about to be interpreted: to ask for it changes nothing. */
+  inTurn: boolean = false
   /** Bytes that the kernel takes at once; `take` makes more room. */
   room: number = Infinity
   private owner: TransportOwner | null = null
@@ -294,6 +298,15 @@ export class FaultTransport implements Transport {
 
   resumeReading(): void {
     this.paused = false
+  }
+
+  catchUp(): boolean {
+    if (this.inTurn) return false
+    if (this.aside) {
+      this.aside = false
+      this.turn()
+    }
+    return true
   }
 
   endWriting(): void {
