@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { chmod, lstat, unlink } from 'node:fs/promises'
 import { type AddressInfo, type ListenOptions as NodeListenOptions, type Server, type Socket, connect, createServer } from 'node:net'
 import * as tls from 'node:tls'
+import { UsageError } from './errors.ts'
 import type { Address } from './transport.ts'
 
 /** Where to listen: a port, a unix socket path or an inherited descriptor. */
@@ -20,7 +21,7 @@ export interface ListenOptions {
   backlog?: number
   /** An inherited listening socket. */
   fd?: number
-  /** Closes the listener. */
+  /** Closes the listener; a server on it drains. */
   signal?: AbortSignal
 }
 
@@ -66,10 +67,12 @@ class Intake {
     this.server = server
     server.on(server instanceof tls.Server ? 'secureConnection' : 'connection', (socket: Socket) => this.arrived(socket))
     server.on('error', (error: Error) => this.failed(error))
+    server.on('close', () => this.closed())
   }
 
   attach(taker: Taker): void {
-    if (this.taker !== null) throw new Error('this listener is being served already')
+    if (this.taker !== null) throw new UsageError('this listener is being served already')
+    if (!this.server.listening) throw new UsageError('this listener is closed')
     this.taker = taker
     this.refusing = false
     const { early, failure } = this
@@ -213,7 +216,7 @@ export async function listen(where: number | string | ListenOptions): Promise<Li
   signal?.throwIfAborted()
   const abort: NodeListenOptions = signal === undefined ? { backlog } : { backlog, signal }
   if (path === undefined) {
-    return new Listener(new Intake(await bind(fd !== undefined ? { ...abort, fd } : { ...abort, port: port!, host: host ?? '127.0.0.1' })), null, true)
+    return made(await bind(fd !== undefined ? { ...abort, fd } : { ...abort, port: port!, host: host ?? '127.0.0.1' }), signal)
   }
   if (Buffer.byteLength(path) > MAX_PATH) {
     throw Object.assign(new Error(`listen ENAMETOOLONG: a unix socket's path has at most ${MAX_PATH} bytes: ${path}`), { code: 'ENAMETOOLONG', path })
@@ -226,7 +229,17 @@ export async function listen(where: number | string | ListenOptions): Promise<Li
       throw error
     })
   }
-  return new Listener(new Intake(server), null, true)
+  return made(server, signal)
+}
+
+function made(server: Server, signal: AbortSignal | undefined): Listener {
+  signal?.throwIfAborted()
+  const listener = new Listener(new Intake(server), null, true)
+  // Node's own listener of the signal closes the socket, but 'close' waits for the last connection, and connections would not be told.
+  const close = (): void => void listener.close()
+  signal?.addEventListener('abort', close, { once: true })
+  server.once('close', () => signal?.removeEventListener('abort', close))
+  return listener
 }
 
 /** The same listener, its connections encrypted. Throws if the certificate or the key is unusable. */
@@ -237,7 +250,8 @@ export function wrapTls(listener: Listener, options: TlsListenOptions): Listener
   return new Listener(intakeOf(listener), settings, listener.own)
 }
 
-/** A listening net.Server or tls.Server of the caller's own. Its own listeners for connections must leave the sockets alone. */
+/** A listening net.Server or tls.Server of the caller's own. Its own listeners for connections must leave the sockets alone. What its `close()` says is
+ *  heard by its event 'close', which waits for the last connection. */
 export function fromServer(server: Server | tls.Server): Listener {
   return new Listener(new Intake(server), null, false)
 }

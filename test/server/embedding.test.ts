@@ -1,5 +1,6 @@
 // serve() as a guest in somebody else's program: what it leaves alone, what it keeps alive, and where it can live.
 import * as http from 'node:http'
+import * as net from 'node:net'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -255,6 +256,50 @@ test('closeListener: false: the listener is the caller\'s, and can be served aga
 })
 
 // ── The end of its life ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+for (const transport of TRANSPORTS) {
+  for (const secure of [false, true]) {
+    test(`the listener's signal: the server drains and finishes (${transport}${secure ? ', TLS' : ''})`, async () => {
+      const abort = new AbortController()
+      const plain = await listen({ port: 0, signal: abort.signal })
+      const server = serve(secure ? wrapTls(plain, certificate()) : plain, echoPath, { logOutput: false, transport, timeouts: { idleGrace: 0 } })
+      servers.push(server)
+      const client = new RawClient(await (secure ? connectTls : connectTo)(server.address.port))
+      await client.send(get('/before'))
+      assert.is((await client.response()).text, '/before')
+      abort.abort()
+      assert.is(server.state, 'draining')
+      await client.untilEnd()
+      client.destroy()
+      await within(WAIT, server.finished, 'the server to finish')
+      assert.is(server.state, 'closed')
+    })
+  }
+}
+
+test("a net.Server of the caller's own: closed by its owner, the server finishes with the last connection", async () => {
+  const own = net.createServer()
+  own.listen(0, '127.0.0.1')
+  await once(own, 'listening')
+  const server = serve(own, echoPath, { logOutput: false })
+  servers.push(server)
+  const client = new RawClient(await connectTo(server.address.port))
+  await client.send(get('/1'))
+  assert.is((await client.response()).text, '/1')
+  own.close()
+  await client.send(get('/2', 'Connection: close\r\n'))
+  assert.is((await client.response()).text, '/2')
+  client.destroy()
+  await within(WAIT, server.finished, 'the server to finish')
+  assert.is(server.state, 'closed')
+})
+
+test('a listener that is closed already is not served', async () => {
+  const abort = new AbortController()
+  const listener = await listen({ port: 0, signal: abort.signal })
+  abort.abort()
+  assert.throws(() => serve(listener, echoPath, { logOutput: false }), /is closed/)
+})
 
 test('AsyncDisposable: closed at the end of its block', async () => {
   let kept: Server | null = null
