@@ -20,7 +20,7 @@ export async function listen(where: number | string | ListenOptions): Promise<Li
   return listening.listen(where)
 }
 
-/** The same listener, its connections encrypted. @throws if the certificate or the key is unusable. */
+/** The same listener, its connections encrypted. @throws if the certificate or the key is missing or unusable. */
 export function wrapTls(listener: Listener, options: TlsListenOptions): Listener {
   listening ??= load('./io/listener.js') as Listening
   return listening.wrapTls(listener, options)

@@ -242,9 +242,10 @@ function made(server: Server, signal: AbortSignal | undefined): Listener {
   return listener
 }
 
-/** The same listener, its connections encrypted. Throws if the certificate or the key is unusable. */
+/** The same listener, its connections encrypted. Throws if the certificate or the key is missing or unusable. */
 export function wrapTls(listener: Listener, options: TlsListenOptions): Listener {
-  if (listener.secure) throw new TypeError('this listener is encrypted already')
+  if (!(listener instanceof Listener)) throw new UsageError('the first argument must be a listener: wrapTls(await listen(…), …)')
+  if (listener.secure) throw new UsageError('this listener is encrypted already')
   const settings = readFiles(options)
   tls.createSecureContext(settings)
   return new Listener(intakeOf(listener), settings, listener.own)
@@ -307,6 +308,10 @@ function readFiles(options: TlsListenOptions): TlsListenOptions {
   // With it Node refuses ALPNProtocols.
   delete (settings as { ALPNCallback?: unknown }).ALPNCallback
   const { SNICallback } = options
+  // Without one of these Node makes a server whose every handshake fails, and says nothing.
+  if (!settings.pfx && !SNICallback && !settings.pskCallback && !settings.secureContext && (!settings.cert || !settings.key)) {
+    throw new UsageError('TLS needs a certificate and its key: certfile and keyfile, cert and key, or pfx')
+  }
   if (SNICallback !== undefined && !guardedCallbacks.has(SNICallback)) settings.SNICallback = guardSni(SNICallback)
   return settings
 }

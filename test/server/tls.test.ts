@@ -144,6 +144,10 @@ test('wrong files: told at once, with the path or what is wrong, and the listene
     assert.instance(attempt(() => wrapTls(plain, { ...good, ...wrong })), Error)
   }
   assert.match(attempt(() => wrapTls(plain, { ...good, keyfile: certificatePath('renewed.key') })).message, /mismatch/)
+  for (const missing of [{}, { certfile: good.certfile }, { keyfile: good.keyfile }, { certFile: good.certfile, keyFile: good.keyfile }, { cert: '', key: '' }]) {
+    assert.is(attempt(() => wrapTls(plain, missing as object)).code, 'ERR_WIRELET_USAGE', JSON.stringify(missing))
+  }
+  assert.is(attempt(() => wrapTls(Promise.resolve(plain) as never, good)).message, 'the first argument must be a listener: wrapTls(await listen(…), …)')
   assert.match(attempt(() => wrapTls(wrapTls(plain, good), good)).message, 'encrypted already')
   rmSync(directory, { recursive: true })
   const server = serve(wrapTls(plain, good), echoPath, { transport, logOutput: false })
