@@ -7,7 +7,8 @@ import type { Connection, ConnectionState } from '../io/connection.ts'
 import type { DeadlineName } from '../io/counters.ts'
 import type { Cycle } from '../io/cycle.ts'
 import { Engine, type PeerErrorEvent } from '../io/engine.ts'
-import { fromServer, isPassing, type Listener } from '../io/listener.ts'
+import { UsageError } from '../io/errors.ts'
+import { Listener, fromServer, isPassing } from '../io/listener.ts'
 import type { Refusal } from '../io/refusal.ts'
 import { StreamTransport } from '../io/stream-transport.ts'
 import type { Address, Transport } from '../io/transport.ts'
@@ -60,6 +61,7 @@ export type ServerState = 'listening' | 'draining' | 'closed'
 /** Serves `application` to whoever connects to `listener`, which it takes over. The listener must be listening.
  *  @throws UsageError for a bad option; an Error with code ERR_WIRELET_TRANSPORT when `transport: 'handle'` is not available here. */
 export function serve(listener: Listener | NetServer, application: Application, options: ServeOptions = {}): Server {
+  if (!(listener instanceof Listener || listener instanceof NetServer)) throw new UsageError('the first argument must be a listener: serve(await listen(…), …)')
   return new Server(listener instanceof NetServer ? fromServer(listener) : listener, application, completeOptions(options))
 }
 

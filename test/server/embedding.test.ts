@@ -230,6 +230,7 @@ test('a wrong use is told where it happens, and leaves nothing behind', async ()
   const listener = await listen(0)
   try {
     assert.throws(() => serve(listener, undefined as never), /must be a function/)
+    for (const first of [Promise.resolve(listener), 8090, undefined]) assert.throws(() => serve(first as never, echoPath), /^the first argument must be a listener: serve\(await listen/)
     for (const options of [{ nonsense: 1 }, { maxSize: 0 }, { limits: { nonsense: 1 } }, { timeouts: { head: -1 } }, { transport: 'fast' }, { logFormat: '%(nonsense)s' }, { customPool: {} }]) {
       assert.throws(() => serve(listener, echoPath, options as never), (error: Error) => error instanceof UsageError, JSON.stringify(options))
     }
