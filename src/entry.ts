@@ -13,7 +13,8 @@ type Serving = typeof import('./server/serve.ts')
 let listening: Listening | null = null
 let serving: Serving | null = null
 
-/** Binds and listens: a port, `'unix:/path'` or a path, or `{ port, host, path, mode, backlog, fd, signal }`. The host is 127.0.0.1 unless named.
+/** Binds and listens: a port, `'unix:/path'` or a path, or `{ port, host, path, mode, backlog, fd, signal }`. A string of digits is a port
+ *  (`process.env.PORT`); a path of digits is written `'unix:8090'`. The host is 127.0.0.1 unless named.
  *  Rejects with the system's error (EADDRINUSE, EACCES …). */
 export async function listen(where: number | string | ListenOptions): Promise<Listener> {
   ;[listening, serving] = await Promise.all([import('./io/listener.ts'), import('./server/serve.ts')])

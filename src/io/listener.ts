@@ -208,9 +208,10 @@ export class Listener {
   }
 }
 
-/** Listen at a port of this host, at a unix socket's path, or as the options say. Rejects with the system's error. */
+/** Listen at a port of this host, at a unix socket's path, or as the options say. A string of digits is a port, as an environment variable has it.
+ *  Rejects with the system's error. */
 export async function listen(where: number | string | ListenOptions): Promise<Listener> {
-  const options = typeof where === 'number' ? { port: where } : typeof where === 'string' ? { path: where.replace(/^unix:/, '') } : where
+  const options = typeof where === 'number' ? { port: where } : typeof where === 'string' ? fromText(where) : where
   const { port, host, path, fd, backlog = DEFAULT_BACKLOG, mode = DEFAULT_MODE, signal } = options
   if ([port, path, fd].filter(value => value !== undefined).length !== 1) throw new TypeError('listen takes one of port, path and fd')
   signal?.throwIfAborted()
@@ -230,6 +231,10 @@ export async function listen(where: number | string | ListenOptions): Promise<Li
     })
   }
   return made(server, signal)
+}
+
+function fromText(text: string): ListenOptions {
+  return /^\d+$/.test(text) ? { port: Number(text) } : { path: text.replace(/^unix:/, '') }
 }
 
 function made(server: Server, signal: AbortSignal | undefined): Listener {

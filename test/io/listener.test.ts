@@ -70,6 +70,13 @@ test('a port of 127.0.0.1 unless another host is named', async () => {
   assert.is(any.address().address, '0.0.0.0')
 })
 
+test('a string of digits is a port, as an environment variable has it', async () => {
+  const { port } = (await opened('0')).address()
+  assert.ok(port > 0)
+  assert.is(await codeOf(listen(String(port))), 'EADDRINUSE')
+  assert.is(await codeOf(listen('65536')), 'ERR_SOCKET_BAD_PORT')
+})
+
 test('an IPv6 address is bracketed', async () => {
   const listener = await opened({ port: 0, host: '::1' })
   assert.is(listener.url, `http://[::1]:${listener.address().port}`)
