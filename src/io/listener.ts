@@ -33,6 +33,7 @@ export interface TlsListenOptions extends tls.TlsOptions {
 
 /** Connections held between `listen()` and `serve()`; beyond it they are closed at accept. */
 const MAX_EARLY = 1024
+const KNOWN = new Set(['port', 'host', 'path', 'mode', 'backlog', 'fd', 'signal'])
 const DEFAULT_MODE = 0o660
 const DEFAULT_BACKLOG = 511
 /** sockaddr_un's sun_path without its NUL. Node 20 and 22 cut a longer path off silently and bind another file. */
@@ -212,6 +213,7 @@ export class Listener {
  *  Rejects with the system's error. */
 export async function listen(where: number | string | ListenOptions): Promise<Listener> {
   const options = typeof where === 'number' ? { port: where } : typeof where === 'string' ? fromText(where) : where
+  for (const name of Object.keys(options)) if (!KNOWN.has(name)) throw new UsageError(`unknown option: ${name}`)
   const { port, host, path, fd, backlog = DEFAULT_BACKLOG, mode = DEFAULT_MODE, signal } = options
   if ([port, path, fd].filter(value => value !== undefined).length !== 1) throw new TypeError('listen takes one of port, path and fd')
   signal?.throwIfAborted()

@@ -106,10 +106,14 @@ const KNOWN = new Set([
   'abortOnHalfClose', 'closeListener', 'onPeerError', 'clock'
 ])
 
+const STRICTNESS = new Set(['acceptTransferEncodingWithContentLength'])
+const CLOSE = new Set(['timeout', 'signal'])
+
 /** Checks what the caller gave and fills in the rest. @throws UsageError naming the option. */
 export function completeOptions(options: ServeOptions): Settings {
-  for (const name of Object.keys(options)) if (!KNOWN.has(name)) throw new UsageError(`unknown option: ${name}`)
+  checkNames('', options, KNOWN)
   const { keepalive = true, strictness = {} } = options
+  checkNames('strictness', strictness, STRICTNESS)
   const idle = keepalive === true ? KEEPALIVE_IDLE : keepalive === false ? 0 : number('keepalive', keepalive, 0)
   const progress: Partial<Timeouts> = {}
   if (options.socketTimeout !== undefined) {
@@ -129,35 +133,56 @@ export function completeOptions(options: ServeOptions): Settings {
     throw new UsageError(`transport must be 'auto', 'stream' or 'handle'`)
   }
   if (options.log !== undefined && !isLog(options.log)) throw new UsageError('log must have info(), debug() and error(), or write()')
+  if (typeof (options.environ ?? {}) !== 'object') throw new UsageError('environ must be an object')
+  if (typeof (options.logFormat ?? '') !== 'string') throw new UsageError('logFormat must be a string')
+  const onPeerError = options.onPeerError ?? null
+  if (onPeerError !== null && typeof onPeerError !== 'function') throw new UsageError('onPeerError must be a function')
   return {
     log: options.log ?? null,
     environ: options.environ === undefined ? null : { ...options.environ },
     maxSize: number('maxSize', options.maxSize ?? 1024, 1),
     maxHttpVersion: options.maxHttpVersion ?? 'HTTP/1.1',
     minimumChunkSize: number('minimumChunkSize', options.minimumChunkSize ?? 4096, 0),
-    logXForwardedFor: options.logXForwardedFor ?? true,
+    logXForwardedFor: boolean('logXForwardedFor', options.logXForwardedFor, true),
     customPool: pool ?? null,
     keepalive: options.maxHttpVersion === 'HTTP/1.0' ? 0 : idle,
-    logOutput: options.logOutput ?? true,
+    logOutput: boolean('logOutput', options.logOutput, true),
     logFormat: options.logFormat ?? DEFAULT_LOG_FORMAT,
-    debug: options.debug ?? false,
-    capitalizeResponseHeaders: options.capitalizeResponseHeaders ?? true,
+    debug: boolean('debug', options.debug, false),
+    capitalizeResponseHeaders: boolean('capitalizeResponseHeaders', options.capitalizeResponseHeaders, true),
     limits,
     timeouts,
     transport: options.transport ?? 'auto',
-    acceptTransferEncodingWithContentLength: strictness.acceptTransferEncodingWithContentLength ?? false,
-    flushWhenWaiting: options.flushWhenWaiting ?? true,
-    abortOnHalfClose: options.abortOnHalfClose ?? false,
-    closeListener: options.closeListener ?? true,
-    onPeerError: options.onPeerError ?? null,
+    acceptTransferEncodingWithContentLength: boolean('strictness.acceptTransferEncodingWithContentLength', strictness.acceptTransferEncodingWithContentLength, false),
+    flushWhenWaiting: boolean('flushWhenWaiting', options.flushWhenWaiting, true),
+    abortOnHalfClose: boolean('abortOnHalfClose', options.abortOnHalfClose, false),
+    closeListener: boolean('closeListener', options.closeListener, true),
+    onPeerError,
     clock: options.clock ?? systemClock
   }
+}
+
+/** Of `close()`. @throws UsageError naming the option. */
+export function checkClose(options: { timeout?: number }): void {
+  checkNames('', options, CLOSE)
+  if (options.timeout !== undefined) number('timeout', options.timeout, 0)
 }
 
 function isLog(log: unknown): boolean {
   if (typeof log !== 'object' || log === null) return false
   const { info, debug, error, write } = log as { [name: string]: unknown }
   return typeof write === 'function' || (typeof info === 'function' && typeof debug === 'function' && typeof error === 'function')
+}
+
+function checkNames(group: string, options: object, known: ReadonlySet<string>): void {
+  if (typeof options !== 'object' || options === null) throw new UsageError(`${group === '' ? 'the options' : group} must be an object`)
+  for (const name of Object.keys(options)) if (!known.has(name)) throw new UsageError(`unknown option: ${group === '' ? '' : `${group}.`}${name}`)
+}
+
+function boolean(name: string, value: unknown, standard: boolean): boolean {
+  const completed = value ?? standard
+  if (typeof completed !== 'boolean') throw new UsageError(`${name} must be true or false`)
+  return completed
 }
 
 function number(name: string, value: unknown, least: number): number {
@@ -170,7 +195,7 @@ function numbers<T extends object>(group: string, defaults: Readonly<T>, ...give
   for (const values of given) {
     for (const [key, value] of Object.entries(values ?? {})) {
       if (value === undefined) continue
-      if (!(key in defaults)) throw new UsageError(`unknown option: ${group}.${key}`)
+      if (!Object.hasOwn(defaults, key)) throw new UsageError(`unknown option: ${group}.${key}`)
       result[key] = number(`${group}.${key}`, value, 0)
     }
   }

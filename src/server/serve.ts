@@ -17,7 +17,7 @@ import type { Application } from './application.ts'
 import { connectionEnd, connectionStart, peerError, requestEnd, requestStart } from './diagnostics.ts'
 import { runHooks } from './hooks.ts'
 import { LogSink } from './log.ts'
-import { completeOptions, type ServeOptions, type Settings } from './options.ts'
+import { checkClose, completeOptions, type ServeOptions, type Settings } from './options.ts'
 import { RequestCycle } from './request-cycle.ts'
 
 /** How `close` ends. */
@@ -185,8 +185,9 @@ export class Server {
   }
 
   /** Drain: the listener first, then every connection by its state, each last answer with `Connection: close`; at the deadline what is left is
-   *  destroyed. Resolves when nothing is left. A second call waits for the first, and may cut it short. */
+   *  destroyed. Resolves when nothing is left. A second call waits for the first, and may cut it short. @throws UsageError for a bad option. */
   close(options: CloseOptions = {}): Promise<void> {
+    checkClose(options)
     const { signal } = options
     if (signal !== undefined) {
       if (signal.aborted) queueMicrotask(() => this.cutNow?.())

@@ -130,6 +130,7 @@ test('errors are the system\'s', async () => {
   assert.is(await codeOf(listen(join(tmpdir(), 'x'.repeat(120)))), 'ENAMETOOLONG')
   assert.is(await codeOf(listen({})), 'TypeError')
   assert.is(await codeOf(listen({ port: 0, path: '/x' })), 'TypeError')
+  assert.is(await codeOf(listen({ port: 0, hots: '::1' } as ListenOptions)), 'ERR_WIRELET_USAGE')
 })
 
 test('an inherited descriptor', async () => {

@@ -172,6 +172,16 @@ const BAD: [name: string, options: object, message: RegExp][] = [
   ['HTTP/2', { maxHttpVersion: 'HTTP/2' }, /maxHttpVersion/],
   ['a transport nobody knows', { transport: 'uring' }, /transport/],
   ['a pool that is none', { customPool: {} }, /customPool/],
+  ['options that are none', 'debug' as unknown as object, /the options must be an object/],
+  ['null for options', null as unknown as object, /the options must be an object/],
+  ['a name that every object has', { limits: { toString: 1 } }, /limits\.toString/],
+  ['an unknown strictness', { strictness: { x: 1 } }, /unknown option: strictness\.x/],
+  ['a strictness that is no object', { strictness: true }, /strictness must be an object/],
+  ['a strictness that is no boolean', { strictness: { acceptTransferEncodingWithContentLength: 1 } }, /acceptTransferEncodingWithContentLength must be true or false/],
+  ['an environ that is no object', { environ: 'x' }, /environ/],
+  ['yes', { debug: 'yes' }, /debug must be true or false/],
+  ['a listener of errors that is no function', { onPeerError: 1 }, /onPeerError/],
+  ['a log format that is no string', { logFormat: 5 }, /logFormat/],
   ['a log format with an unknown name', { logFormat: '%(nothing)s' }, /nothing/]
 ]
 
@@ -192,10 +202,20 @@ refusals('what is no application', async () => {
   await listener.close()
 })
 
+refusals('close() with what it cannot take', async () => {
+  const server = serve(await listen(0), echoPath, { logOutput: false })
+  for (const options of [{ timeout: 'x' }, { timeout: NaN }, { timeout: -1 }, { timeuot: 0 }, null] as object[]) {
+    assert.is(thrown(() => server.close(options)).code, 'ERR_WIRELET_USAGE', JSON.stringify(options))
+  }
+  assert.is(server.state, 'listening')
+  await server.close()
+})
+
 refusals('a listener twice', async () => {
   const listener = await listen(0)
   const server = serve(listener, echoPath, { logOutput: false })
-  assert.match(thrown(() => serve(listener, echoPath, { logOutput: false })).message, /served/)
+  const error = thrown(() => serve(listener, echoPath, { logOutput: false }))
+  assert.equal([error.code, error.message], ['ERR_WIRELET_USAGE', 'this listener is being served already'])
   await server.close()
 })
 
