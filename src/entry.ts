@@ -29,7 +29,7 @@ export function wrapTls(listener: Listener, options: TlsListenOptions): Listener
 
 /** Serves `application` to whoever connects to `listener`, which it takes over. A `net.Server` of the caller's own must be listening;
  *  after its own `close()` the server goes on until its last connection has gone, while `Server.close()` drains at once.
- *  @throws UsageError for a bad option; an Error with code ERR_WIRELET_TRANSPORT when `transport: 'handle'` is not available here. */
+ *  @throws UsageError for a bad option; a WireletError with code ERR_WIRELET_TRANSPORT when `transport: 'handle'` is not available here. */
 export function serve(listener: Listener | NetServer, application: Application, options: ServeOptions = {}): Server {
   serving ??= load('./server/serve.js') as Serving
   return serving.serve(listener, application, options)

@@ -1,6 +1,7 @@
 // Makes transports of what a listener accepts: plain sockets, or sockets that have made their TLS handshake. Knows no HTTP and keeps no connection.
 import type { Socket } from 'node:net'
 import type { TLSSocket, Server as TlsServer } from 'node:tls'
+import { WireletError } from './errors.ts'
 import {
   type ListeningHandle,
   type StreamHandle,
@@ -57,7 +58,7 @@ export class Acceptor {
     if (choice === 'handle' || (choice === 'auto' && isListedRuntime())) {
       const obstacle = whyNoHandles(listener)
       if (obstacle === '') this.current = 'handle'
-      else if (choice === 'handle') throw Object.assign(new Error(`the handle transport is not available ${obstacle}`), { code: 'ERR_WIRELET_TRANSPORT' })
+      else if (choice === 'handle') throw new WireletError('ERR_WIRELET_TRANSPORT', `the handle transport is not available ${obstacle}`)
     }
     this.tlsServer = listener.tls === null ? null : this.makeHandshaker(handshakeTimeout)
   }

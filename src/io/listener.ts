@@ -137,7 +137,7 @@ export class Listener {
   constructor(intake: Intake, options: TlsListenOptions | null, own: boolean) {
     const { server } = intake
     const bound = server.address()
-    if (bound === null) throw new Error('this server is not listening')
+    if (bound === null) throw new UsageError('this server is not listening')
     this.intake = intake
     this.tls = this.settings = options
     this.own = own
@@ -179,7 +179,7 @@ export class Listener {
 
   /** New certificates for the handshakes to come. Without options the files of `certfile` and `keyfile` are read again. Throws, changing nothing, if they are unusable. */
   setSecureContext(options: TlsListenOptions = {}): void {
-    if (this.settings === null) throw new Error('setSecureContext is for a listener made by wrapTls')
+    if (this.settings === null) throw new UsageError('setSecureContext is for a listener made by wrapTls')
     const merged = { ...this.settings, ...options }
     if (options.cert !== undefined && options.certfile === undefined) delete merged.certfile
     if (options.key !== undefined && options.keyfile === undefined) delete merged.keyfile
@@ -213,9 +213,10 @@ export class Listener {
  *  Rejects with the system's error. */
 export async function listen(where: number | string | ListenOptions): Promise<Listener> {
   const options = typeof where === 'number' ? { port: where } : typeof where === 'string' ? fromText(where) : where
+  if (typeof options !== 'object' || options === null) throw new UsageError('listen takes a port, a path or options')
   for (const name of Object.keys(options)) if (!KNOWN.has(name)) throw new UsageError(`unknown option: ${name}`)
   const { port, host, path, fd, backlog = DEFAULT_BACKLOG, mode = DEFAULT_MODE, signal } = options
-  if ([port, path, fd].filter(value => value !== undefined).length !== 1) throw new TypeError('listen takes one of port, path and fd')
+  if ([port, path, fd].filter(value => value !== undefined).length !== 1) throw new UsageError('listen takes one of port, path and fd')
   signal?.throwIfAborted()
   const abort: NodeListenOptions = signal === undefined ? { backlog } : { backlog, signal }
   if (path === undefined) {

@@ -59,7 +59,7 @@ export interface ServerStats {
 export type ServerState = 'listening' | 'draining' | 'closed'
 
 /** Serves `application` to whoever connects to `listener`, which it takes over. The listener must be listening.
- *  @throws UsageError for a bad option; an Error with code ERR_WIRELET_TRANSPORT when `transport: 'handle'` is not available here. */
+ *  @throws UsageError for a bad option; a WireletError with code ERR_WIRELET_TRANSPORT when `transport: 'handle'` is not available here. */
 export function serve(listener: Listener | NetServer, application: Application, options: ServeOptions = {}): Server {
   if (!(listener instanceof Listener || listener instanceof NetServer)) throw new UsageError('the first argument must be a listener: serve(await listen(…), …)')
   return new Server(listener instanceof NetServer ? fromServer(listener) : listener, application, completeOptions(options))
@@ -92,7 +92,7 @@ export class Server {
 
   /** @internal Use `serve`. */
   constructor(listener: Listener, application: Application, settings: Settings) {
-    if (typeof application !== 'function') throw new TypeError('the application must be a function')
+    if (typeof application !== 'function') throw new UsageError('the application must be a function')
     this.settings = settings
     this.listener = listener
     this.application = application

@@ -128,9 +128,12 @@ test('errors are the system\'s', async () => {
   assert.is(await codeOf(listen(port)), 'EADDRINUSE')
   assert.is(await codeOf(listen('/nowhere/at/all')), 'EACCES')
   assert.is(await codeOf(listen(join(tmpdir(), 'x'.repeat(120)))), 'ENAMETOOLONG')
-  assert.is(await codeOf(listen({})), 'TypeError')
-  assert.is(await codeOf(listen({ port: 0, path: '/x' })), 'TypeError')
-  assert.is(await codeOf(listen({ port: 0, hots: '::1' } as ListenOptions)), 'ERR_WIRELET_USAGE')
+})
+
+test('a wrong use is a UsageError', async () => {
+  for (const wrong of [{}, { port: 0, path: '/x' }, { port: 0, hots: '::1' }, undefined, null, true]) {
+    assert.is(await codeOf(listen(wrong as ListenOptions)), 'ERR_WIRELET_USAGE', JSON.stringify(wrong))
+  }
 })
 
 test('an inherited descriptor', async () => {

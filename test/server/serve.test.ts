@@ -3,6 +3,7 @@ import * as net from 'node:net'
 import { PassThrough } from 'node:stream'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { WireletError } from '../../src/io/errors.ts'
 import { listen } from '../../src/io/listener.ts'
 import type { Application } from '../../src/server/application.ts'
 import type { ServeOptions } from '../../src/server/options.ts'
@@ -198,7 +199,7 @@ for (const [name, options, message] of BAD) {
 
 refusals('what is no application', async () => {
   const listener = await listen(0)
-  for (const application of [undefined, null, {}, 'app'] as unknown as Application[]) assert.instance(thrown(() => serve(listener, application)), Error)
+  for (const application of [undefined, null, {}, 'app'] as unknown as Application[]) assert.is(thrown(() => serve(listener, application)).code, 'ERR_WIRELET_USAGE')
   await listener.close()
 })
 
@@ -222,7 +223,9 @@ refusals('a listener twice', async () => {
 refusals("transport 'handle' where there is none: a server of the caller's own", async () => {
   const own = net.createServer()
   await new Promise<void>(resolve => own.listen(0, '127.0.0.1', resolve))
-  assert.is(thrown(() => serve(own, echoPath, { transport: 'handle' })).code, 'ERR_WIRELET_TRANSPORT')
+  const error = thrown(() => serve(own, echoPath, { transport: 'handle' }))
+  assert.instance(error, WireletError)
+  assert.is(error.code, 'ERR_WIRELET_TRANSPORT')
   const server = serve(own, echoPath, { logOutput: false })
   assert.is(server.transport, 'stream')
   const socket = await connectTo(server.address.port)
