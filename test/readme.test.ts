@@ -7,6 +7,9 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { readmeTable } from '../src/cli/help.ts'
 import { OPTIONS } from '../src/cli/options.ts'
+import { systemClock } from '../src/io/clock.ts'
+import type { RequestHead } from '../src/parser/request-head.ts'
+import { AccessLog } from '../src/server/access-log.ts'
 import { ChunkReadError, listen, serve, type Environ, type Server } from '../src/index.ts'
 import { ask, killAll, Program, ROOT, runToEnd } from './support/program.ts'
 import { blocks, isCommonJs, onFreePort, readme, replaceSection, rows, section } from './support/readme.ts'
@@ -66,6 +69,25 @@ document('the tables of options are made from the one in src/cli/options.ts', ()
     if (UPDATING) replaceSection(name, text)
     assert.fixture(section(name), text)
   }
+})
+
+document('the table of log names has all of them, and no others', () => {
+  const told = rows(section('log names')).flatMap(([cell]) => [...cell!.matchAll(/`([^`]+)`/g)].map(match => match[1]!))
+  const settings = { logXForwardedFor: false, clock: systemClock }
+  let known = ''
+  try {
+    new AccessLog({ ...settings, logFormat: '%(unknown)s' }, () => {})
+  } catch (error) {
+    known = (error as Error).message
+  }
+  assert.is(told.sort().join(', '), known.replace(/^.*there are /, ''))
+  let line = ''
+  new AccessLog({ ...settings, logFormat: 'json' }, text => (line = text)).record({
+    head: { versionMinor: 1, method: 'GET', target: '/', text: 'RefererUser-Agentx', fields: [0, 7, 17, 18, 7, 17, 17, 18] } as unknown as RequestHead,
+    requestLine: 'GET / HTTP/1.1', peer: { address: '::1', port: 1, family: 'IPv6' }, status: 200, bodyLength: 0, wireLength: 0, wallSeconds: 0, loggedAt: 0, reason: 'x', requestId: ''
+  })
+  const [, keys] = /^`json` writes .* the keys (.*), in this order/m.exec(readme())!
+  assert.equal([...keys!.matchAll(/`([^`]+)`/g)].map(match => match[1]!), Object.keys(JSON.parse(line) as object))
 })
 
 /** An environ of ours, as it is while the request runs. */
