@@ -114,7 +114,7 @@ Object.defineProperty(Dictionary.prototype, Symbol.for('nodejs.util.inspect.cust
 
 /** The dictionary of a request. It behaves like `{ ... }` with the prototype `Object.prototype`, with three differences, all on the side of caution:
  *  assigning `__proto__` makes a key, the prototype cannot be changed, and HTTP_* names are never looked up in a prototype.
- *  `structuredClone` refuses every Proxy: clone `{ ...environ }` without its functions. */
+ *  `structuredClone` refuses every Proxy: clone its strings, or `{ ...environ }` without its functions and `wsgi.errors`. */
 export function createEnviron(source: EnvironSource): Environ {
   return new LazyEnviron(source).environ
 }
