@@ -61,6 +61,11 @@ packaged('has a file of src behind every file of dist', () => {
   assert.equal(paths.filter(path => /^dist\/.*\.js$/.test(path) && !paths.includes(path.replace(/^dist(.*)\.js$/, 'src$1.ts'))), [])
 })
 
+packaged('names no source map, since it has none', () => {
+  const installed = join(project, 'node_modules', 'wirelet')
+  assert.equal(packed.files.map(({ path }) => path).filter(path => path.startsWith('dist/') && readFileSync(join(installed, path), 'utf8').includes('sourceMappingURL')), [])
+})
+
 packaged('its manifest', () => {
   assert.equal(manifest['exports'], { '.': { types: './dist/index.d.ts', default: './dist/index.js' }, './package.json': './package.json' })
   assert.equal(Object.keys((manifest['exports'] as { '.': object })['.']), ['types', 'default'])
