@@ -126,7 +126,7 @@ export function completeOptions(options: ServeOptions): Settings {
     throw new UsageError(`maxHttpVersion must be 'HTTP/1.0' or 'HTTP/1.1'`)
   }
   const pool = options.customPool
-  if (pool !== undefined && (typeof pool.spawn !== 'function' || typeof pool.waitall !== 'function')) {
+  if (pool !== undefined && (typeof pool?.spawn !== 'function' || typeof pool.waitall !== 'function')) {
     throw new UsageError('customPool must have spawn() and waitall()')
   }
   if (options.transport !== undefined && !['auto', 'stream', 'handle'].includes(options.transport)) {

@@ -173,6 +173,7 @@ const BAD: [name: string, options: object, message: RegExp][] = [
   ['HTTP/2', { maxHttpVersion: 'HTTP/2' }, /maxHttpVersion/],
   ['a transport nobody knows', { transport: 'uring' }, /transport/],
   ['a pool that is none', { customPool: {} }, /customPool/],
+  ['null for a pool', { customPool: null }, /customPool/],
   ['options that are none', 'debug' as unknown as object, /the options must be an object/],
   ['null for options', null as unknown as object, /the options must be an object/],
   ['a name that every object has', { limits: { toString: 1 } }, /limits\.toString/],
