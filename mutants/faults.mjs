@@ -108,7 +108,7 @@ export const faults = [
   fault('a remembered field line without its value', 'io/response-head.js', 'field.kind === PLAIN && value === field.lastValue', 'field.kind === PLAIN && field.lastValue.length > 0', 'io/response-head'),
   fault('a loan ends while hooks run', 'io/traffic.js', 'this.pendingHooks === 0 && ', '', 'io/traffic|server/hooks'),
   fault('an oversized text by its length', 'io/write-buffer.js', "size === text.length ? 'latin1' : 'utf8'", "'latin1'", 'io/write-buffer|server/body|io/large-answers'),
-  fault('content is a view of the slab', 'io/content.js', 'const piece = Buffer.allocUnsafe(length);\n            bytes.copy(piece, 0, start, end);\n            this.pieces.push(piece);', 'this.pieces.push(bytes.subarray(start, end));', 'io/canary|io/content|io/uploads'),
+  fault('content is a view of the slab', 'io/content.js', 'this.pieces.push(copyOf(bytes, start, end));', 'this.pieces.push(bytes.subarray(start, end));', 'io/canary|io/content|io/uploads'),
   fault('memory is kept however little of it is filled', 'io/handle-transport.js', 'worthKeeping(length, own.length)', 'true', 'io/handle-transport'),
   fault('memory is kept however little of it is content', 'io/content.js', 'worthKeeping(adopted, size)', 'true', 'io/content'),
   fault('memory is never kept', 'io/content.js', 'worthKeeping(adopted, size)', 'false', 'io/content'),

@@ -83,7 +83,8 @@ export class Content implements ContentSink {
   /** Chunks may be such that little of what was read is content: one of 4 KiB and a thousand of an octet. Whoever holds the pieces counts them alone. */
   private disown(memory: ArrayBufferLike): void {
     for (let i = this.first; i < this.pieces.length; i++) {
-      if (this.pieces[i]!.buffer === memory) this.pieces[i] = Buffer.from(this.pieces[i]!)
+      const piece = this.pieces[i]!
+      if (piece.buffer === memory) this.pieces[i] = copyOf(piece, 0, piece.length)
     }
   }
 
@@ -97,7 +98,7 @@ export class Content implements ContentSink {
       if (this.gather === null || GATHER - this.gatherTo < length) {
         this.closeGather()
         // A whole small body gets its exact size; more of the same shares a gathering buffer.
-        this.gather = Buffer.allocUnsafe(this.received === this.announced ? length : GATHER)
+        this.gather = this.received === this.announced ? Buffer.allocUnsafe(length) : Buffer.allocUnsafeSlow(GATHER)
         this.gatherFrom = this.gatherTo = 0
       }
       bytes.copy(this.gather, this.gatherTo, start, end)
@@ -110,9 +111,7 @@ export class Content implements ContentSink {
         this.pieces.push(bytes.subarray(start, end))
         return
       }
-      const piece = Buffer.allocUnsafe(length)
-      bytes.copy(piece, 0, start, end)
-      this.pieces.push(piece)
+      this.pieces.push(copyOf(bytes, start, end))
     }
   }
 
@@ -200,6 +199,13 @@ export class Content implements ContentSink {
     this.pieces.push(gatherFrom === 0 && gatherTo === gather.length ? gather : gather.subarray(gatherFrom, gatherTo))
     this.gatherFrom = gatherTo
   }
+}
+
+/** With memory of its own: a part of Node's pool (64 KiB from Node 24 on) would keep all of it. */
+function copyOf(bytes: Buffer, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafeSlow(end - start)
+  bytes.copy(copy, 0, start, end)
+  return copy
 }
 
 const EMPTY = Buffer.alloc(0)

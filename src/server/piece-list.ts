@@ -25,7 +25,7 @@ export class PieceList {
     if (piece.length < SMALL) {
       if (this.gather === null || GATHER - this.gathered < piece.length) {
         this.cutGather()
-        this.gather = Buffer.allocUnsafe(GATHER)
+        this.gather = Buffer.allocUnsafeSlow(GATHER)
         this.gathered = this.cut = 0
       }
       piece.copy(this.gather, this.gathered)
