@@ -15,7 +15,7 @@ export const slab: Buffer = scanner?.memory ?? Buffer.allocUnsafeSlow(2 * SLAB_S
 /** The first half, which is read into. */
 export const readArea: Buffer = slab.subarray(0, SLAB_SIZE)
 
-/** Whether `size` octets of memory may be kept for the sake of `used` of them: so at most 1.6 times what the limits count of it is held.
+/** Whether `size` octets of memory may be kept for the sake of `used` of them: so what is held is at most 1.6 times what the limits count.
  *  A read of 128 KiB into 192 is common, one of between 64 and 128 rare (measured). */
 export function worthKeeping(used: number, size: number): boolean {
   return used * 8 >= size * 5

@@ -1,8 +1,8 @@
 // Where lines go. Nothing here knows what a line says; access-log.ts writes the access lines, the server all others.
 // A log must never stop or end the server: a slow sink costs lines (counted), a failing one is ignored.
+import { Buffer } from 'node:buffer'
 import { writeSync } from 'node:fs'
 import type { Clock } from '../io/clock.ts'
-import { flat } from '../io/flat-string.ts'
 import type { Logger, Settings } from './options.ts'
 
 /** A batch leaves when it has this many characters, or after BATCH_MS. One write(2) per 64 KiB makes its cost per line vanish. */
@@ -198,8 +198,8 @@ export class LogSink {
   access(line: string): void {
     if (!this.wantsAccess) return
     if (this.writer !== null) this.writer.line(line)
-    // A line is made of parts of a head, and would keep the whole of it for as long as the logger keeps the line.
-    else this.tell(typeof this.logger!.access === 'function' ? 'access' : 'info', flat(line))
+    // A copy: made of parts of a head, a line would keep the whole of it for as long as the logger keeps the line.
+    else this.tell(typeof this.logger!.access === 'function' ? 'access' : 'info', Buffer.from(line).toString())
   }
 
   /** Connections coming, timing out, going. */

@@ -233,10 +233,10 @@ logger('its levels get the lines at once, without line ends, debug always', () =
   const { calls, log } = recorder()
   const sink = new LogSink({ log, debug: false, logOutput: true, clock: new FakeClock() })
   sink.info('a')
-  sink.access('b')
+  sink.access('b → “ü” 🙂')
   sink.debug('c')
   sink.error('d')
-  assert.equal(calls, [['info', 'a'], ['info', 'b'], ['debug', 'c'], ['error', 'd']])
+  assert.equal(calls, [['info', 'a'], ['info', 'b → “ü” 🙂'], ['debug', 'c'], ['error', 'd']])
 })
 
 logger('logOutput: false leaves the errors', () => {
