@@ -84,7 +84,7 @@ export const faults = [
   fault('what a line reader holds for a hook counts for nothing', 'server/serve.js', 'cycle.size + request.inputMemory', 'cycle.size', 'server/hooks'),
   fault('handshakes without a bound', 'io/acceptor.js', 'if (!this.owner.admitsHandshake(', 'if (false && !this.owner.admitsHandshake(', 'io/acceptor'),
   fault('lines cost their octets alone', 'server/input.js', ' + lines.length * LINE_COST', '', 'server/input'),
-  fault('a gathering buffer for each small run', 'io/content.js', 'this.cutGather();\n            if (this.adopted', 'this.closeGather();\n            if (this.adopted', 'io/content'),
+  fault('a gathering buffer for each small run', 'io/content.js', 'this.cutGather();\n            if (this.adopted', 'this.cutGather();\n            this.gather = null;\n            if (this.adopted', 'io/content'),
   fault('D18 no close on the last answer of a drain', 'io/connection.js', 'engine.draining ? !this.anotherHead() : traffic.peerEnded', 'traffic.peerEnded', 'server/drain|io/state-table'),
   fault('reading is not paused', 'io/connection.js', 'if (pause)\n            this.transport.pauseReading();', 'if (pause)\n            ;', 'io/backpressure|io/uploads|conformance/programmed'),
   fault('input that waits never pauses reading', 'io/connection.js', 'moreCame || traffic.paused || this.engine.draining', 'false', 'io/traffic|survival/memory'),

@@ -96,7 +96,7 @@ export class Content implements ContentSink {
     this.held += length
     if (length < GATHER) {
       if (this.gather === null || GATHER - this.gatherTo < length) {
-        this.closeGather()
+        this.cutGather()
         // A whole small body gets its exact size; more of the same shares a gathering buffer.
         this.gather = this.received === this.announced ? Buffer.allocUnsafe(length) : Buffer.allocUnsafeSlow(GATHER)
         this.gatherFrom = this.gatherTo = 0
@@ -185,11 +185,6 @@ export class Content implements ContentSink {
     if (this.complete || this.failure !== 0) return
     this.failure = failure
     this.changed()
-  }
-
-  private closeGather(): void {
-    this.cutGather()
-    this.gather = null
   }
 
   private cutGather(): void {

@@ -156,7 +156,8 @@ export class Engine {
   /** A new connection: served, parked or closed (design §3). */
   accept(transport: Transport): void {
     this.counters.accepted++
-    // An evicted connection that has something to say first lingers, and keeps its place until it is gone.
+    // An evicted connection that has something to say first lingers, and keeps its place until it is gone. First of all: an application that is called
+    // in the course of it may begin a drain.
     if (this.pool === null && !this.draining && this.open >= this.maxSize) this.evictIdle()
     if (this.draining) {
       transport.destroy()
@@ -272,7 +273,7 @@ export class Engine {
   }
 
   private evictIdle(): void {
-    // Its next request may have been read already.
+    // Its next request may have been read already; within the interpreting of others it cannot be heard, and stays.
     this.firstIdle?.transport.catchUp()
     const idle = this.firstIdle
     if (this.open < this.maxSize || idle === null || !idle.transport.catchUp()) return

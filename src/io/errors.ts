@@ -62,3 +62,9 @@ export class UsageError extends WireletError {
     super('ERR_WIRELET_USAGE', message)
   }
 }
+
+/** Of options, `group` being the option that they stand in: a name that there is not is a mistake. @throws UsageError */
+export function checkNames(group: string, options: object, known: ReadonlySet<string>): void {
+  if (typeof options !== 'object' || options === null) throw new UsageError(`${group === '' ? 'the options' : group} must be an object`)
+  for (const name of Object.keys(options)) if (!known.has(name)) throw new UsageError(`unknown option: ${group === '' ? '' : `${group}.`}${name}`)
+}

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { chmod, lstat, unlink } from 'node:fs/promises'
 import { type AddressInfo, type ListenOptions as NodeListenOptions, type Server, type Socket, connect, createServer } from 'node:net'
 import * as tls from 'node:tls'
-import { UsageError } from './errors.ts'
+import { UsageError, checkNames } from './errors.ts'
 import type { Address } from './transport.ts'
 
 /** Where to listen: a port, a unix socket path or an inherited descriptor. */
@@ -214,7 +214,7 @@ export class Listener {
 export async function listen(where: number | string | ListenOptions): Promise<Listener> {
   const options = typeof where === 'number' ? { port: where } : typeof where === 'string' ? fromText(where) : where
   if (typeof options !== 'object' || options === null) throw new UsageError('listen takes a port, a path or options')
-  for (const name of Object.keys(options)) if (!KNOWN.has(name)) throw new UsageError(`unknown option: ${name}`)
+  checkNames('', options, KNOWN)
   const { port, host, path, fd, backlog = DEFAULT_BACKLOG, mode = DEFAULT_MODE, signal } = options
   if ([port, path, fd].filter(value => value !== undefined).length !== 1) throw new UsageError('listen takes one of port, path and fd')
   signal?.throwIfAborted()

@@ -92,8 +92,9 @@ export class TlsHandleTransport extends StreamTransport implements HandleReader 
   private hold(length: number): void {
     const { held } = this
     const last = held[held.length - 1]
-    if (last !== undefined && last.length + length <= JOINED) held[held.length - 1] = Buffer.concat([last, slab.subarray(0, length)])
-    else held.push(copyOfSlab(length))
+    const bytes = copyOfSlab(length)
+    if (last !== undefined && last.length + length <= JOINED) held[held.length - 1] = Buffer.concat([last, bytes])
+    else held.push(bytes)
   }
 
   private readOn(): void {

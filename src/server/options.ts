@@ -1,6 +1,6 @@
 // Options of serve(): the original's names in camelCase, milliseconds throughout; one place that checks and completes them.
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, type Limits, type Timeouts } from '../parser/limits.ts'
-import { UsageError } from '../io/errors.ts'
+import { UsageError, checkNames } from '../io/errors.ts'
 import { systemClock, type Clock } from '../io/clock.ts'
 import type { TransportChoice } from '../io/acceptor.ts'
 import type { PeerErrorEvent } from '../io/engine.ts'
@@ -172,11 +172,6 @@ function isLog(log: unknown): boolean {
   if (typeof log !== 'object' || log === null) return false
   const { info, debug, error, write } = log as { [name: string]: unknown }
   return typeof write === 'function' || (typeof info === 'function' && typeof debug === 'function' && typeof error === 'function')
-}
-
-function checkNames(group: string, options: object, known: ReadonlySet<string>): void {
-  if (typeof options !== 'object' || options === null) throw new UsageError(`${group === '' ? 'the options' : group} must be an object`)
-  for (const name of Object.keys(options)) if (!known.has(name)) throw new UsageError(`unknown option: ${group === '' ? '' : `${group}.`}${name}`)
 }
 
 function boolean(name: string, value: unknown, standard: boolean): boolean {

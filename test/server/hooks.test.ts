@@ -13,6 +13,15 @@ function withHooks(...hooks: PostHook[]): Application {
   }
 }
 
+/** A hook that runs until its gate, the next of `gates`, is opened. */
+function gated(gates: Deferred[]): PostHook {
+  return [() => {
+    const gate = deferred()
+    gates.push(gate)
+    return gate.promise
+  }]
+}
+
 onEveryTransport('post hooks', (h, test) => {
   test('in order, with environ, arguments and keywords', async () => {
     const calls: unknown[][] = []
@@ -182,11 +191,7 @@ onEveryTransport('post hooks', (h, test) => {
     let calls = 0
     await h.serve((environ, startResponse) => {
       calls++
-      environ['eventlet.posthooks'].push([() => {
-        const gate = deferred()
-        gates.push(gate)
-        return gate.promise
-      }])
+      environ['eventlet.posthooks'].push(gated(gates))
       startResponse(200)
       return [String(calls)]
     })
@@ -217,11 +222,7 @@ onEveryTransport('post hooks', (h, test) => {
       await h.serve(async (environ, startResponse) => {
         calls++
         if (environ.PATH_INFO === '/line') await environ['wsgi.input'].readline()
-        environ['eventlet.posthooks'].push([() => {
-          const gate = deferred()
-          gates.push(gate)
-          return gate.promise
-        }])
+        environ['eventlet.posthooks'].push(gated(gates))
         startResponse(200)
         return [String(calls)]
       })
