@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { chmod, lstat, unlink } from 'node:fs/promises'
 import { type AddressInfo, type ListenOptions as NodeListenOptions, type Server, type Socket, connect, createServer } from 'node:net'
 import * as tls from 'node:tls'
+import { nextTurn } from './clock.ts'
 import { UsageError, checkNames } from './errors.ts'
 import type { Address } from './transport.ts'
 
@@ -163,7 +164,7 @@ export class Listener {
     return new Promise(resolve => {
       // Its callback would wait for the last connection. The socket is closed, and a unix path unlinked, when close() returns.
       if (this.server.listening) this.server.close()
-      setImmediate(resolve)
+      nextTurn(resolve)
     })
   }
 
