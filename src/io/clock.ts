@@ -1,4 +1,5 @@
-// Time, injected: nothing else in src reads a clock, so that tests need not sleep.
+// Time, injected: nothing else in src reads a clock, so that tests need not sleep. (Two timers are Node's own: that of a TLS handshake, and the one
+// that whoever took a connection over sets on its Duplex.)
 import { performance } from 'node:perf_hooks'
 
 export interface Clock {
@@ -8,10 +9,13 @@ export interface Clock {
   wall(): number
   /** Calls `tick` every `ms` until the returned handle is cleared. Must not keep the process alive. */
   every(ms: number, tick: () => void): unknown
-  /** Calls `done` once after `ms`. Must not keep the process alive. */
+  /** Calls `done` once after `ms`, at most 24.8 days. Must not keep the process alive. */
   after(ms: number, done: () => void): unknown
   clear(handle: unknown): void
 }
+
+/** Milliseconds, 24.8 days: a timer of Node's that is asked to wait longer fires at once. */
+export const MAX_TIMER: number = 2 ** 31 - 1
 
 class SystemClock implements Clock {
   now(): number {
@@ -24,7 +28,7 @@ class SystemClock implements Clock {
     return setInterval(tick, ms).unref()
   }
   after(ms: number, done: () => void): unknown {
-    return setTimeout(done, ms).unref()
+    return setTimeout(done, Math.min(ms, MAX_TIMER)).unref()
   }
   clear(handle: unknown): void {
     clearTimeout(handle as NodeJS.Timeout)

@@ -2,7 +2,7 @@
 // (handles.md §7), so this is our own, with those of its methods that protocols on top of HTTP use. Bytes it gives are owned copies.
 import type { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
-import { nextTurn } from './clock.ts'
+import { MAX_TIMER, nextTurn } from './clock.ts'
 import {
   type HandleReader,
   type HandleWriter,
@@ -96,7 +96,7 @@ export class HandleDuplex extends Duplex implements HandleReader, HandleWriter {
     this.timeout = ms
     if (ms > 0) {
       this.queueAtTimer = this.handle.writeQueueSize
-      this.timer = setTimeout(() => this.timedOut(), ms).unref()
+      this.timer = setTimeout(() => this.timedOut(), Math.min(ms, MAX_TIMER)).unref()
       if (callback !== undefined) this.once('timeout', callback)
     } else if (callback !== undefined) this.removeListener('timeout', callback)
     return this

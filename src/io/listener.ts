@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { chmod, lstat, unlink } from 'node:fs/promises'
 import { type AddressInfo, type ListenOptions as NodeListenOptions, type Server, type Socket, connect, createServer } from 'node:net'
 import * as tls from 'node:tls'
-import { nextTurn } from './clock.ts'
+import { MAX_TIMER, nextTurn } from './clock.ts'
 import { UsageError, checkNames } from './errors.ts'
 import type { Address } from './transport.ts'
 
@@ -39,7 +39,6 @@ const DEFAULT_MODE = 0o660
 const DEFAULT_BACKLOG = 511
 /** sockaddr_un's sun_path without its NUL. Node 20 and 22 cut a longer path off silently and bind another file. */
 const MAX_PATH = process.platform === 'linux' ? 107 : 103
-const MAX_TIMER = 2 ** 31 - 1
 
 /** What a listener's connections and errors go to while it is served. */
 export interface Taker {
