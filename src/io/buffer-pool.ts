@@ -1,4 +1,4 @@
-// Pooled memory for responses. Who borrows gives back exactly once, and only when nothing (the kernel included) reads it any more (design §2.2).
+// Pooled memory for responses. Who borrows gives back exactly once, and only when nothing (the kernel included) reads it any more.
 import { Buffer } from 'node:buffer'
 import { isPoisoned } from './poison.ts'
 

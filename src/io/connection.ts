@@ -1,4 +1,4 @@
-// One connection's life (design §3): bytes in, cycles one at a time and in order, bytes out in one write per turn, deadlines, lingering, drain.
+// One connection's life: bytes in, cycles one at a time and in order, bytes out in one write per turn, deadlines, lingering, drain.
 // Knows transports, the parser and cycles; knows nothing of environs, applications and logs.
 import { Buffer } from 'node:buffer'
 import type { Duplex } from 'node:stream'
@@ -19,7 +19,7 @@ import { encodeResponseHead, renderRefusal } from './response-head.ts'
 import { NO_TRAFFIC, type Traffic } from './traffic.ts'
 import type { Transport, TransportOwner } from './transport.ts'
 
-// States, as in design §3.
+// States.
 const NEW = 0
 const READING = 1
 const RESPONDING = 2
@@ -201,7 +201,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   private interpret(bytes: Buffer, start: number, end: number): void {
     const { traffic } = this
     let pos = start
-    // Once a drain has begun, what arrives behind a request that is being answered is not interpreted (design §3).
+    // Once a drain has begun, what arrives behind a request that is being answered is not interpreted.
     const last = this.engine.draining && bytes !== traffic.owned ? traffic.cycle : null
     traffic.interpreting = true
     for (;;) {

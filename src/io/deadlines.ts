@@ -16,7 +16,7 @@ export interface Timed {
 
 export class Deadlines {
   /** Milliseconds in which the event loop was responsive: a tick that comes late counts as one in time and expires nothing, so that a blocked loop
-   *  adds its lateness to every deadline, and nothing expires before the poll phase has delivered what peers sent meanwhile (design §2.8). */
+   *  adds its lateness to every deadline, and nothing expires before the poll phase has delivered what peers sent meanwhile. */
   now = 0
   /** The same to the fraction. Whole milliseconds are cheaper to keep: V8 boxes every fraction that is stored. */
   private exact = 0

@@ -108,7 +108,7 @@ export class Engine {
   readonly speaks11: boolean
   /** Connection and Keep-Alive for a peer that asked to be kept. */
   readonly keepAliveLines: string
-  /** Async context of `serve()`: no request's context may leak into another (design §2.6). */
+  /** Async context of `serve()`: no request's context may leak into another. */
   readonly root: AsyncResource = new AsyncResource('WIRELET_SERVER')
   draining = false
   /** Connections being served, parked ones not included. */
@@ -153,7 +153,7 @@ export class Engine {
     this.parserOptions = { limits: settings.limits, acceptTransferEncodingWithContentLength: settings.acceptTransferEncodingWithContentLength }
   }
 
-  /** A new connection: served, parked or closed (design §3). */
+  /** A new connection: served, parked or closed. */
   accept(transport: Transport): void {
     this.counters.accepted++
     // An evicted connection that has something to say first lingers, and keeps its place until it is gone. First of all: an application that is called
@@ -357,7 +357,7 @@ export class Engine {
 
   /** Begin to drain: no new connection, `idleGrace` for used idle ones, `Connection: close` on every answer. Resolves when none is left. */
   drain(): Promise<void> {
-    // What was read before is answered (design §3).
+    // What was read before is answered.
     for (const connection of this.connections) connection.transport.catchUp()
     this.draining = true
     for (const parked of this.parked) this.dropParked(parked)

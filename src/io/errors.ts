@@ -1,4 +1,4 @@
-// What an application can catch. Codes are API, messages are not (design §7).
+// What an application can catch. Codes are API, messages are not.
 // Peer errors stay numbers inside the engine and become one of these only where an application is waiting for an answer.
 
 /** Base of every error that Wirelet throws or rejects with. Those of the system and of Node (EADDRINUSE, ENOENT, what OpenSSL says of a key) come as they are. */

@@ -1,5 +1,5 @@
 // One head that did not arrive whole: its octets kept together, and the parser that has seen them. Lent to a connection while it reads a head,
-// so that an idle connection holds neither (design §2.4).
+// so that an idle connection holds neither.
 import { Buffer } from 'node:buffer'
 import type { RequestHead } from '../parser/request-head.ts'
 import type { RequestParser } from '../parser/request-parser.ts'

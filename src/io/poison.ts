@@ -1,4 +1,4 @@
-// Poison mode (design §2.5): borrowed memory is overwritten the moment its loan ends, so that whoever kept a view shows it at once.
+// Poison mode: borrowed memory is overwritten the moment its loan ends, so that whoever kept a view shows it at once.
 // On with WIRELET_POISON=1, or by a test.
 
 let poisoned = process.env['WIRELET_POISON'] === '1'

@@ -1,4 +1,4 @@
-// Is a transfer moving? Judged once a tick: no progress for too long, or too low an average rate (design §5).
+// Is a transfer moving? Judged once a tick: no progress for too long, or too low an average rate.
 import { TICK } from './deadlines.ts'
 
 export class Progress {

@@ -1,5 +1,5 @@
 // What a connection has only while something happens on it: input that waits, the request being answered, output on its way, its share of the turn.
-// Lent by the engine, so that an idle connection holds none of it (design §2.4). Knows nothing of states: what it means is the connection's to say.
+// Lent by the engine, so that an idle connection holds none of it. Knows nothing of states: what it means is the connection's to say.
 import { Buffer } from 'node:buffer'
 import type { Duplex } from 'node:stream'
 import type { ContentReader } from './content-reader.ts'

@@ -1,6 +1,6 @@
 // Octet classes and the leaf scans over them: (bytes, pos, end) -> the first position that does not belong, or `end`.
 // Knows no message and no state. Tables are built from the ABNF alphabets quoted beside them and stay private to this file,
-// because a table imported into a per-octet loop costs twice as much (style.md §3.1).
+// because a table imported into a per-octet loop costs twice as much.
 
 export const HTAB = 0x09
 export const LF = 0x0a
@@ -38,6 +38,7 @@ const OBS_TEXT = range(0x80, 0xff)
 const TCHAR = table("!#$%&'*+-.^_`|~" + DIGIT + ALPHA)
 
 // request-target: VCHAR without "#" (a fragment is never sent) and without the four that no browser sends raw (rules RL-15 to RL-18).
+// Rules, here and in other comments, are those of docs/conformance.md.
 const TARGET = table(VCHAR, '#"<>\\')
 
 // RFC 9110 §5.5: field-value = *( HTAB / SP / VCHAR / obs-text ) once folding is out

@@ -11,7 +11,7 @@ export const FieldName = {
   EXPECT: 5,
   UPGRADE: 6,
   TE: 7,
-  // Singletons from here on: two programs must not read two values of them (design §6).
+  // Singletons from here on: two programs must not read two values of them.
   CONTENT_TYPE: 8,
   AUTHORIZATION: 9,
   PROXY_AUTHORIZATION: 10,

@@ -1,4 +1,4 @@
-// One parsed head. Made once per request, owned by its cycle, never pooled: an application may keep it (design §2.3).
+// One parsed head. Made once per request, owned by its cycle, never pooled: an application may keep it.
 // All values are spans into `text`, so nothing here refers to the read slab.
 
 /** How the content of a message is delimited (RFC 9112 §6.3). */

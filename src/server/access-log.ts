@@ -1,5 +1,5 @@
 // Access lines: eventlet's `%(name)s` templates, compiled once into parts, and the presets `common`, `combined`, `json`.
-// Everything that a peer can choose is escaped here, so that one request is one line (reference.md E9: log injection).
+// Everything that a peer can choose is escaped here, so that one request is one line.
 import type { Address } from '../io/transport.ts'
 import { UsageError } from '../io/errors.ts'
 import { flat } from '../io/flat-string.ts'

@@ -1,5 +1,5 @@
 // One request as the application sees it: calls it, understands what it returns, feeds its pieces to the io cycle, and ends with it.
-// Every cycle is an async resource of its own: what one request does to its async context is invisible to all others (design §2.6).
+// Every cycle is an async resource of its own: what one request does to its async context is invisible to all others.
 import { AsyncResource } from 'node:async_hooks'
 import { Buffer } from 'node:buffer'
 import type { Duplex } from 'node:stream'
