@@ -1,5 +1,12 @@
 // One connection's life: bytes in, cycles one at a time and in order, bytes out in one write per turn, deadlines, lingering, drain.
 // Knows transports, the parser and cycles; knows nothing of environs, applications and logs.
+//
+// In: `onBytes` interprets what was read, head after head, until something must wait (`stashRest`): the answer under way, the connection's share of the
+// turn, room for what is answered. Whatever ends that wait calls `proceed`.
+// Out: answers are written into `out` and say so by `wrote`. `settle` decides when it leaves: at once where this turn can add nothing, else after its
+// microtasks (`flushLater`, `onFlush`). `flush` may still wait for more while the kernel takes nothing; `flushNow` does not. `afterFlush`: it is all in
+// the kernel, and cycles whose last byte was among it are told so.
+// An application may be called, and may answer, write, take over or close, within `interpret` and `goOn`: the state is to be looked at anew after them.
 import { Buffer } from 'node:buffer'
 import type { Duplex } from 'node:stream'
 import { PeerErrorCode, peerErrorInfo } from '../parser/errors.ts'
@@ -19,12 +26,19 @@ import { encodeResponseHead, renderRefusal } from './response-head.ts'
 import { NO_TRAFFIC, type Traffic } from './traffic.ts'
 import type { Transport, TransportOwner } from './transport.ts'
 
-// States.
+// States, in an order that `<` and `>=` rely on: from LINGERING on no request begins any more, from TAKEN_OVER on the input is not ours.
+// NEW or IDLE, then READING (unless a head comes whole), RESPONDING, IDLE, and so on; LINGERING and TAKEN_OVER are left for CLOSED alone.
+/** No byte yet. */
 const NEW = 0
+/** A head has begun and is not complete. */
 const READING = 1
+/** From a complete head to the end of its answer, and of what the request's content still has to be drained. */
 const RESPONDING = 2
+/** Between requests. Input may wait (`stash`) for its turn or for room. */
 const IDLE = 3
+/** Nothing more is answered: what there is leaves, our end closes behind it, what the peer still sends is counted and thrown away. */
 const LINGERING = 4
+/** The application's. */
 const TAKEN_OVER = 5
 const CLOSED = 6
 const STATE_NAMES = ['new', 'reading', 'responding', 'idle', 'lingering', 'taken over', 'closed'] as const
