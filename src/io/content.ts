@@ -19,7 +19,7 @@ export interface ContentWaiter {
 export interface ContentSource {
   /** Someone wants to read: send the automatic 100 if it is due, and see that reading goes on. */
   onContentWanted(): void
-  /** Held bytes were taken: reading may go on. */
+  /** Held bytes were taken: whoever reads has begun, so the same is due. */
   onContentTaken(): void
 }
 

@@ -1,6 +1,7 @@
 // What a server has seen since its start, as plain numbers: counted where it happens, read by `server.stats()`.
 
-/** Deadlines that can end something. */
+/** Deadlines that can end something: by the names of `Timeouts`, rates as what they are the rate of, `idleGrace` as `keepalive`; and `parked`, which is
+ *  `firstByte` for one that waits for a place. */
 export type DeadlineName = 'firstByte' | 'handshake' | 'head' | 'body' | 'send' | 'keepalive' | 'request' | 'handler' | 'linger' | 'shutdown' | 'parked'
 
 export class Counters {

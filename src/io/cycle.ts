@@ -164,7 +164,7 @@ export class Cycle implements Ended {
     this.connection.wrote()
   }
 
-  /** Bytes are held for coalescing, or the head has not left. */
+  /** Bytes are held for coalescing. */
   get holding(): boolean {
     return !this.ended && this.heldBytes > 0
   }

@@ -1,4 +1,5 @@
-// One coarse clock for all deadlines of a server: everything timed is looked at twice a second. No timer per connection.
+// One coarse clock for all deadlines of a server's connections: everything timed is looked at twice a second. No timer per connection.
+// (Elsewhere: handshakes have Node's own timers, post hooks and a drain one each, by the clock.)
 // A sweep and not a wheel: progress and rates must be polled anyway, and a look at one connection costs some nanoseconds,
 // while re-arming a wheel would cost every request. Knows nothing of what expires.
 import type { Clock } from './clock.ts'

@@ -1,4 +1,5 @@
-// What the connections of one server share: limits, clock, parsers to lend, who answers; admission, eviction, parking and draining.
+// What the connections of one server share: limits, clock, parsers and traffics to lend, who answers, the flushes of a turn; admission, eviction,
+// parking and draining.
 // Knows nothing of listeners and environs.
 import { AsyncResource } from 'node:async_hooks'
 import { RequestParser } from '../parser/request-parser.ts'

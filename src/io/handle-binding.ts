@@ -22,7 +22,7 @@ export interface StreamHandle {
   readonly writeQueueSize: number
   readonly bytesRead: number
   readonly bytesWritten: number
-  /** TCP only, like all below. */
+  /** TCP only, like the next four. */
   reset?(closed?: () => void): number
   getpeername?(into: object): number
   getsockname?(into: object): number
@@ -80,7 +80,7 @@ export interface ListeningHandle {
 export const UV_EOF = -4095
 export const UV_ENOTCONN = -107
 export const UV_ECANCELED = -125
-/** Results of `writeBytes` and `writeViews`; negative ones are the system's. */
+/** Results of `writeBytes`, `writeViews` and `writeText`; negative ones are the system's. */
 export const WRITTEN = 0
 export const PENDING = 1
 /** Not an errno: Node's interface did not do what it does on the lines that we know. */
@@ -321,7 +321,7 @@ function provenRead(handle: StreamHandle, n: number, proof: number): boolean {
   return true
 }
 
-/** The first write of either kind to either class: 0 and a count back, and a plain answer to whether it is still under way. */
+/** The first write of each kind to each class: 0 and a count back, and a plain answer to whether it is still under way. */
 function provenWrite(handle: StreamHandle, request: WriteRequest, kind: number, bytes: NonNullable<Held>, length: number): number {
   const before = handle.bytesWritten
   state[kWritten] = state[kAsync] = -1

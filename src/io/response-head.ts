@@ -1,5 +1,5 @@
-// The head of an answer: checks what an application passed and renders it. Only this file writes CR LF into a head (RFC 9112 §11.1).
-// Knows nothing of connections: Content-Length of its own, Date, Transfer-Encoding and Connection are added when the head is sent.
+// The head of an answer: checks what an application passed and renders it. Nothing that it passed gets into a head in another way (RFC 9112 §11.1).
+// Knows nothing of connections: the engine's own lines, which are constants, a length and a date, are added by cycle.ts when the head is sent.
 import { InvalidHeader } from './errors.ts'
 import { flat } from './flat-string.ts'
 import { statusText } from './status-text.ts'

@@ -35,9 +35,9 @@ export interface Limits {
   maxParked: number
 }
 
-/** Deadlines in milliseconds; `Infinity` (or 0 where a wait makes no sense) switches one off. All are enforced within one second. */
+/** Deadlines in milliseconds, `Infinity` switches one off; two rates in bytes per second, 0 switches one off. All are enforced within one second. */
 export interface Timeouts {
-  /** Accept to the first byte. Then: close silently. Default 10 000. */
+  /** Accept to the first byte, and how long a parked connection waits for its place. Then: close silently. Default 10 000. */
   firstByte: number
   /** TLS handshake. Then: close silently. Default 10 000 (H2O). */
   handshake: number

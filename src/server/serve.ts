@@ -51,7 +51,7 @@ export interface ServerStats {
   readonly bytesWritten: number
   /** Peer errors by name (`HPE_…`). */
   readonly errors: { readonly [name: string]: number }
-  /** What deadlines ended, by the names of `timeouts`. */
+  /** What deadlines ended, by the names of `timeouts`; `keepalive`; `parked`: waited for a place in vain. */
   readonly deadlines: { readonly [name: string]: number }
 }
 
