@@ -45,7 +45,7 @@ function offenders(list: string[], broken: (file: string) => boolean): string[] 
 
 const sources = files('src', '.ts')
 const tests = files('test', '.test.ts').filter(file => !/^test[/\\](?:interop|types)[/\\]/.test(file))
-const everything = [...sources, ...files('test', '.ts'), ...files('fuzz', '.ts'), ...files('bench', '.ts')].filter(file => !file.endsWith('.d.ts'))
+const everything = [...sources, ...files('test', '.ts'), ...files('fuzz', '.ts'), ...files('bench', '.ts'), ...files('soak', '.ts')].filter(file => !file.endsWith('.d.ts'))
 
 tidy('every suite of every test file is run', () => {
   const unrun = offenders(tests, file => {
