@@ -8,7 +8,7 @@ import type { Outcome } from '../src/io/cycle.ts'
 import type { Address } from '../src/io/transport.ts'
 import type { RequestHead } from '../src/parser/request-head.ts'
 import type { PostHook } from '../src/server/application.ts'
-import { createEnviron, type EnvironSource } from '../src/server/environ.ts'
+import { LazyEnviron, type EnvironSource } from '../src/server/environ.ts'
 import type { Input } from '../src/server/input.ts'
 import { FakeSource, parseHead } from '../test/server/environ-source.ts'
 import { Dice } from './dice.ts'
@@ -243,7 +243,7 @@ function disagreement({ seed, steps: most }: EnvironCase): string {
   const request = makeRequest(dice)
   const extra = dice.chance(0.4) ? EXTRA : null
   const source = new Source(request.lines, dice.chance(0.3), extra)
-  const environ = createEnviron(source) as unknown as Dict
+  const environ = new LazyEnviron(source).environ as unknown as Dict
   const model = makeModel(request, source)
   const keys = [
     ...Reflect.ownKeys(model), ...request.fields.map(([name]) => 'HTTP_' + name.toUpperCase().replaceAll('-', '_')),

@@ -112,13 +112,6 @@ Object.defineProperty(Dictionary.prototype, Symbol.for('nodejs.util.inspect.cust
   }
 })
 
-/** The dictionary of a request. It behaves like `{ ... }` with the prototype `Object.prototype`, with three differences, all on the side of caution:
- *  assigning `__proto__` makes a key, the prototype cannot be changed, and HTTP_* names are never looked up in a prototype.
- *  `structuredClone` refuses every Proxy: clone its strings, or `{ ...environ }` without its functions and `wsgi.errors`. */
-export function createEnviron(source: EnvironSource): Environ {
-  return new LazyEnviron(source).environ
-}
-
 /** Values that most requests never ask for, once they are made. */
 class Made {
   hooks: PostHook[] | null = null
@@ -138,7 +131,9 @@ class Made {
 /** Handler of the proxy and owner of what was computed, one instance per request: measured to be as fast as a shared handler, and the
  *  shape of what the hot path reads stays the same whatever keys an application adds. */
 export class LazyEnviron implements ProxyHandler<Dictionary> {
-  /** What the application gets. */
+  /** What the application gets. It behaves like `{ ... }` with the prototype `Object.prototype`, with three differences, all on the side of caution:
+   *  assigning `__proto__` makes a key, the prototype cannot be changed, and HTTP_* names are never looked up in a prototype.
+   *  `structuredClone` refuses every Proxy: clone its strings, or `{ ...environ }` without its functions and `wsgi.errors`. */
   readonly environ: Environ
   /** The application assigned, defined or deleted something. While false the server need not ask what it set itself. */
   written = false

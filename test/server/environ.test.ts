@@ -3,9 +3,13 @@ import { inspect } from 'node:util'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Environ } from '../../src/server/application.ts'
-import { createEnviron, LazyEnviron } from '../../src/server/environ.ts'
+import { LazyEnviron, type EnvironSource } from '../../src/server/environ.ts'
 import { percentDecode } from '../../src/server/percent-decoding.ts'
 import { FakeSource } from './environ-source.ts'
+
+function createEnviron(source: EnvironSource): Environ {
+  return new LazyEnviron(source).environ
+}
 
 /** The environ of a request given line by line. */
 function environOf(...lines: string[]): Environ {
