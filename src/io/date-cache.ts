@@ -8,22 +8,20 @@ export class DateCache {
   private line = ''
   private until = 0
   private from = 0
-  private readonly sweeps: Deadlines | null
+  private readonly sweeps: Pick<Deadlines, 'count'>
   private seen = -1
 
-  /** With `sweeps` the clock is looked at once a sweep, so that Date is at most half a second behind: asking for the time costs a tenth of a
-   *  pipelined request here (78 ns of 850). Without, at each call. */
-  constructor(clock: Clock, sweeps: Deadlines | null = null) {
+  /** The clock is looked at once a sweep, so that Date is at most half a second behind: asking for the time costs a tenth of a pipelined request here
+   *  (78 ns of 850). */
+  constructor(clock: Clock, sweeps: Pick<Deadlines, 'count'>) {
     this.clock = clock
     this.sweeps = sweeps
   }
 
   /** `Date: Sun, 06 Nov 1994 08:49:37 GMT` with its CRLF. */
   fieldLine(): string {
-    if (this.sweeps !== null) {
-      if (this.seen === this.sweeps.count) return this.line
-      this.seen = this.sweeps.count
-    }
+    if (this.seen === this.sweeps.count) return this.line
+    this.seen = this.sweeps.count
     const now = this.clock.wall()
     // `from` too: the wall clock may be set back.
     if (now >= this.until || now < this.from) {
