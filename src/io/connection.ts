@@ -13,7 +13,7 @@ import { PeerErrorCode, peerErrorInfo } from '../parser/errors.ts'
 import { Framing, type RequestHead } from '../parser/request-head.ts'
 import { leftScope } from './async-stack.ts'
 import { ContentReader } from './content-reader.ts'
-import { Content, type ContentSource } from './content.ts'
+import { Content, OVER, type ContentSource } from './content.ts'
 import { Cycle } from './cycle.ts'
 import { TICK, type Timed } from './deadlines.ts'
 import type { Engine } from './engine.ts'
@@ -576,7 +576,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   private finish(cycle: Cycle, keep: boolean): void {
     const { traffic } = this
     traffic.cycle = null
-    traffic.incoming?.content.fail(-1)
+    traffic.incoming?.content.fail(OVER)
     traffic.incoming = null
     traffic.out.add(cycle)
     if (!keep) {
@@ -685,7 +685,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       traffic.cycle = traffic.incoming = null
       const wasEnded = cycle.ended
       cycle.ended = true
-      cycle.content?.fail(-1)
+      cycle.content?.fail(OVER)
       if (!wasEnded) {
         cycle.reason ||= reason
         cycle.owner?.onAborted(reason)
@@ -740,7 +740,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     const parts: Uint8Array[] = []
     const content = cycle.content
     for (let piece = content?.take(Infinity) ?? null; piece !== null; piece = content!.take(Infinity)) parts.push(piece)
-    content?.fail(-1)
+    content?.fail(OVER)
     if (traffic.stash !== null) parts.push(traffic.stash.subarray(traffic.stashStart))
     if (traffic.rest !== null) parts.push(traffic.rest.subarray(traffic.restStart, traffic.restEnd))
     const leftover = parts.length === 0 ? null : Buffer.concat(parts)

@@ -4,7 +4,7 @@ import type { Buffer } from 'node:buffer'
 import { ChunkedDecoder } from '../parser/chunked-decoder.ts'
 import type { Limits, Timeouts } from '../parser/limits.ts'
 import { Framing, type RequestHead } from '../parser/request-head.ts'
-import { Content, type ContentSource } from './content.ts'
+import { Content, OVER, type ContentSource } from './content.ts'
 import { Progress } from './progress.ts'
 import { SLAB_SIZE } from './read-slab.ts'
 
@@ -62,7 +62,7 @@ export class ContentReader {
   /** Nobody wants the rest: at most `maxDrain` more octets are read to keep the connection. */
   discard(maxDrain: number): void {
     this.content.discard()
-    this.content.fail(-1)
+    this.content.fail(OVER)
     this.drainLimit = this.content.received + maxDrain
   }
 

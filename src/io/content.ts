@@ -9,6 +9,10 @@ const GATHER = 4096
 /** A reader that is always behind never takes the last piece; the places of so many taken ones are given up. */
 const MANY_TAKEN = 1024
 
+/** As a `Content.failure`: nothing is wrong with what came, but its request is over. The peer has gone, or the answer has ended, or somebody took the
+ *  connection over; the rest is for nobody. */
+export const OVER = -1
+
 /** Who waits for content. */
 export interface ContentWaiter {
   /** Something changed: bytes arrived, the end, or a failure. Called once per `wait`. */
@@ -26,7 +30,7 @@ export interface ContentSource {
 export class Content implements ContentSink {
   /** Every octet of the content has been decoded. */
   complete = false
-  /** Why there will be no more, a PeerErrorCode or -1 for a vanished peer; 0 while all is well. */
+  /** Why there will be no more, a PeerErrorCode or OVER; 0 while all is well. */
   failure = 0
   /** Bytes waiting to be taken. */
   held = 0

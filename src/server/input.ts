@@ -2,7 +2,7 @@
 // everything else goes to its InputSource. No stream inside: an operation is one small object, and one that finds its bytes there costs no wait.
 import { Buffer } from 'node:buffer'
 import type { Duplex } from 'node:stream'
-import type { Content, ContentWaiter } from '../io/content.ts'
+import { OVER, type Content, type ContentWaiter } from '../io/content.ts'
 import { BodyTooLarge, UsageError } from '../io/errors.ts'
 import type { Headers } from './application.ts'
 import { PieceList } from './piece-list.ts'
@@ -29,8 +29,6 @@ const PIECE = 3
 const DISCARD = 4
 type Kind = 0 | 1 | 2 | 3 | 4
 
-/** The peer vanished, as Content.failure has it. */
-const VANISHED = -1
 const LF = 0x0a
 /** Octets that a line costs beside its own: a megabyte of empty lines takes a hundred of memory. */
 const LINE_COST = 128
@@ -270,7 +268,7 @@ export class Input {
       if (content.failure !== 0) return operation.fail(this.#source.failureError(content.failure))
       if (!content.complete) return false
       // Somebody else threw content away, when the cycle ended: what is missing must not look like the end.
-      if (!this.#discarded && this.#taken < content.received) return operation.fail(this.#source.failureError(VANISHED))
+      if (!this.#discarded && this.#taken < content.received) return operation.fail(this.#source.failureError(OVER))
     }
     const { pieces, lines } = operation
     switch (operation.kind) {

@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { PeerErrorCode, peerErrorInfo } from '../parser/errors.ts'
 import type { RequestHead } from '../parser/request-head.ts'
-import type { Content } from '../io/content.ts'
+import { OVER, type Content } from '../io/content.ts'
 import type { Cycle, CycleOwner, Outcome } from '../io/cycle.ts'
 import { BodyTooLarge, ChunkReadError, HeadersSent, InvalidHeader, RequestAborted, UsageError, WireletError } from '../io/errors.ts'
 import { encodeResponseHead, encodeTrailers } from '../io/response-head.ts'
@@ -486,7 +486,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   }
 
   failureError(failure: number): Error {
-    if (failure < 0) return new RequestAborted(this.aborted === '' ? 'the request has ended' : this.aborted)
+    if (failure === OVER) return new RequestAborted(this.aborted === '' ? 'the request has ended' : this.aborted)
     const { reason } = peerErrorInfo(failure)
     switch (failure) {
       case PeerErrorCode.BODY_TOO_LARGE:
