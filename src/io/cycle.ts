@@ -74,7 +74,7 @@ export class Cycle implements Ended {
   /** The whole content's size where it is known although it is streamed (a large array), or -1. */
   knownSize = -1
   /** The server's clock at the head, ms, when somebody logs how long it took; else 0. */
-  wallStart = 0
+  clockAtHead = 0
   private mode = NOTHING
   /** LENGTH: bytes still to be sent. */
   private remaining = 0

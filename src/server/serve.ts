@@ -299,7 +299,7 @@ export class Server {
     if (requestStart.hasSubscribers) {
       requestStart.publish({ server: this, connection: cycle.connection, environ: request.environ, status: null, outcome: null })
     }
-    if (this.accessLog !== null && this.accessLog.wantsDuration) cycle.wallStart = this.settings.clock.now()
+    if (this.accessLog !== null && this.accessLog.wantsDuration) cycle.clockAtHead = this.settings.clock.now()
     request.run()
   }
 
@@ -379,7 +379,7 @@ export class Server {
       status: cycle.status,
       bodyLength: cycle.bodyBytes,
       wireLength: cycle.wireBytes,
-      wallSeconds: cycle.wallStart > 0 ? (endedAt - cycle.wallStart) / 1000 : 0,
+      wallSeconds: cycle.clockAtHead > 0 ? (endedAt - cycle.clockAtHead) / 1000 : 0,
       loggedAt,
       reason: cycle.refusal,
       requestId: this.accessLog.wantsRequestId && request !== null ? request.requestId : ''
