@@ -51,17 +51,25 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   /** Where everything of this request runs after the application's call. */
   scope: AsyncResource = this
   private readonly lazy: LazyEnviron
+  /** startResponse was called. */
   private started = false
+  /** A streamed body under way. */
   private pieces: Pieces | null = null
+  /** The body whose close() is due when the request ends. */
   private closeable: { close(): unknown } | null = null
+  /** What the application asked for, once it did. */
   private hooks: PostHook[] | null = null
   private controller: AbortController | null = null
+  /** '' or why nothing more reaches the peer. */
   private aborted = ''
   private writeFunction: Write | null = null
   /** Resolvers of `write()` promises that wait for room. */
   private writers: ((more: boolean) => void)[] | null = null
   private input: Input | null = null
+  /** The application's part is over: it returned, and its pieces have ended or were stopped. */
   private over = false
+  /** The cycle has ended, and its server knows. */
+  told = false
   private id = ''
 
   constructor(server: CycleServer, cycle: Cycle) {
@@ -153,7 +161,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
       this.stream(null, new IterablePieces(this, pieces as Piece[]))
     } else {
       cycle.answer(pieces as Piece[], size)
-      this.noteExcess()
+      this.logWrongLength()
       this.finish()
     }
   }
@@ -220,12 +228,13 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
         }
       }
       cycle.end(trailers)
-      this.noteExcess()
+      this.logWrongLength()
     }
     this.finish()
   }
 
-  private noteExcess(): void {
+  /** More content than was announced, or less, is a mistake of the application's that its peer alone would notice. */
+  private logWrongLength(): void {
     if (this.cycle.excess) this.log('the application gave more content than its Content-Length; the rest was cut off')
     else if (this.cycle.reason !== '' && this.aborted === '' && !this.over) this.log(this.cycle.reason)
   }
@@ -448,9 +457,6 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   outcome(): Outcome | null {
     return this.told ? this.cycle.outcome : null
   }
-
-  /** The cycle has ended, and its server knows. */
-  told = false
 
   /** The hooks to run: the list made by us or the one that the application put in its place. */
   takeHooks(): readonly PostHook[] {
