@@ -43,7 +43,7 @@ const REMEMBERED_MAX = 256
 /** Content-Length lines up to this size are kept: making one costs a number's conversion and two strings. */
 const LENGTHS_MAX = 4096
 
-class FieldName {
+class HeaderName {
   /** The name as it leaves, with `: `. */
   readonly prefix: string
   readonly kind: number
@@ -79,8 +79,8 @@ class FieldName {
   }
 }
 
-const capitalizedNames = new Map<string, FieldName>()
-const plainNames = new Map<string, FieldName>()
+const capitalizedNames = new Map<string, HeaderName>()
+const plainNames = new Map<string, HeaderName>()
 const statuses = new Map<string | number, StatusLine>()
 
 class StatusLine {
@@ -154,7 +154,7 @@ export function renderRefusal(version: string, status: number, dateLine: string,
 export function encodeTrailers(headers: Headers, capitalize: boolean): string {
   let text = ''
   eachPair(headers, (name, value) => {
-    const field = fieldName(name, capitalize)
+    const field = headerName(name, capitalize)
     const lower = name.toLowerCase()
     if (NOT_IN_TRAILERS.has(lower) || lower.startsWith('if-')) throw new InvalidHeader(`${name} may not stand in trailers`)
     text += `${field.prefix}${fieldValue(name, value)}\r\n`
@@ -181,7 +181,7 @@ function eachPair(headers: Headers, each: (name: string, value: HeaderValue) => 
 }
 
 function addField(head: ResponseHead, name: string, value: HeaderValue, capitalize: boolean): void {
-  const field = fieldName(name, capitalize)
+  const field = headerName(name, capitalize)
   if (field.kind === PLAIN && value === field.lastValue) {
     head.fields += field.lineAgain()
     return
@@ -222,14 +222,14 @@ function addField(head: ResponseHead, name: string, value: HeaderValue, capitali
   head.fields += line
 }
 
-function fieldName(name: string, capitalize: boolean): FieldName {
+function headerName(name: string, capitalize: boolean): HeaderName {
   const cache = capitalize ? capitalizedNames : plainNames
   let field = cache.get(name)
   if (field === undefined) {
     if (typeof name !== 'string' || !TOKEN.test(name)) throw new InvalidHeader(`invalid header name: ${JSON.stringify(name)}`)
     // Copied: a name may be a part of a request's head, and would keep the whole of it.
     name = flat(name)
-    field = new FieldName((capitalize ? capitalized(name) : name) + ': ', SPECIAL.get(name.toLowerCase()) ?? PLAIN)
+    field = new HeaderName((capitalize ? capitalized(name) : name) + ': ', SPECIAL.get(name.toLowerCase()) ?? PLAIN)
     if (cache.size >= CACHE_MAX) cache.clear()
     cache.set(name, field)
   }

@@ -118,7 +118,7 @@ export class Input {
 
   /** Pieces as they arrive. Leaving the loop early leaves the rest to later reads. */
   [Symbol.asyncIterator](): AsyncIterableIterator<Buffer> {
-    return new Pieces(() => this.#start<IteratorResult<Buffer>>(PIECE, Infinity, Infinity))
+    return new ContentPieces(() => this.#start<IteratorResult<Buffer>>(PIECE, Infinity, Infinity))
   }
 
   /** Reads to the end and throws away. */
@@ -352,7 +352,7 @@ export class Input {
 }
 
 /** A loop over an input. Past a failure it goes on to reject: it never turns into an end. */
-class Pieces implements AsyncIterableIterator<Buffer> {
+class ContentPieces implements AsyncIterableIterator<Buffer> {
   #next: () => Promise<IteratorResult<Buffer>>
   #left = false
 
