@@ -6,6 +6,7 @@ import type { Connection } from './connection.ts'
 import type { Content } from './content.ts'
 import { HeadersSent, InvalidHeader } from './errors.ts'
 import type { CycleHandler } from './engine.ts'
+import type { Outgoing } from './outgoing.ts'
 import type { Ended } from './refusal.ts'
 import { contentLengthLine, encodeResponseHead, type ResponseHead } from './response-head.ts'
 
@@ -125,10 +126,7 @@ export class Cycle implements Ended {
         out.text(whole, whole.length)
       } else {
         out.text(text, text.length)
-        for (const piece of pieces) {
-          if (typeof piece === 'string') out.text(piece, Buffer.byteLength(piece))
-          else out.piece(piece)
-        }
+        writePieces(out, pieces)
       }
     }
     this.wireBytes += out.bytes - before
@@ -331,12 +329,7 @@ export class Cycle implements Ended {
       out.text(whole, whole.length)
     } else {
       out.text(lead, lead.length)
-      if (this.held !== null) {
-        for (const piece of this.held) {
-          if (typeof piece === 'string') out.text(piece, Buffer.byteLength(piece))
-          else out.piece(piece)
-        }
-      }
+      if (this.held !== null) writePieces(out, this.held)
       out.text(this.heldText, this.heldTextBytes)
       out.text(tail, tail.length)
     }
@@ -351,6 +344,13 @@ export class Cycle implements Ended {
     this.held = [all.subarray(0, most)]
     this.heldBytes = most
     return most
+  }
+}
+
+function writePieces(out: Outgoing, pieces: readonly (string | Uint8Array)[]): void {
+  for (const piece of pieces) {
+    if (typeof piece === 'string') out.text(piece, Buffer.byteLength(piece))
+    else out.piece(piece)
   }
 }
 
