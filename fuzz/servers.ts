@@ -2,7 +2,7 @@
 
 import { lentBuffers } from '../src/io/buffer-pool.ts'
 import { listen } from '../src/io/listener.ts'
-import { setInternalErrorHook } from '../src/io/read-slab.ts'
+import { setInternalErrorHook } from '../src/io/transport.ts'
 import type { Application } from '../src/server/application.ts'
 import { serve, type Server } from '../src/server/serve.ts'
 import { until } from '../test/support/harness.ts'

@@ -15,10 +15,9 @@ import {
 } from './handle-binding.ts'
 import { HandleTransport } from './handle-transport.ts'
 import type { Listener } from './listener.ts'
-import { reportInternalError } from './read-slab.ts'
 import { StreamTransport } from './stream-transport.ts'
 import { TlsHandleTransport } from './tls-handle-transport.ts'
-import type { Transport } from './transport.ts'
+import { type Transport, reportInternalError } from './transport.ts'
 
 /** What connections stand on: `stream` is Node's public API, `handle` libuv's handle (faster, on tested platforms), `auto` the best available. */
 export type TransportChoice = 'auto' | 'stream' | 'handle'

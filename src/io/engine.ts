@@ -10,10 +10,9 @@ import { Connection, type ConnectionState } from './connection.ts'
 import type { Cycle } from './cycle.ts'
 import { DateCache } from './date-cache.ts'
 import { Deadlines, type Timed } from './deadlines.ts'
-import { reportInternalError } from './read-slab.ts'
 import type { Refusal } from './refusal.ts'
 import { Traffic } from './traffic.ts'
-import type { Transport } from './transport.ts'
+import { type Transport, reportInternalError } from './transport.ts'
 
 /** A request that was refused before, or instead of, the application's answer. */
 export interface PeerErrorEvent {

@@ -23,11 +23,8 @@ import {
   writeViews
 } from './handle-binding.ts'
 import { HandleDuplex } from './handle-duplex.ts'
-import { NOBODY, SLAB_SIZE, lend, readArea, reportInternalError, slab, worthKeeping } from './read-slab.ts'
-import type { Address, Transport, TransportOwner } from './transport.ts'
-
-const UNIX: Address = Object.freeze({ address: 'unix', port: 0, family: 'unix' })
-const UNKNOWN: Address = Object.freeze({ address: '', port: 0, family: '' })
+import { SLAB_SIZE, lend, readArea, slab, worthKeeping } from './read-slab.ts'
+import { type Address, NOBODY, type Transport, type TransportOwner, UNIX, UNKNOWN, reportInternalError } from './transport.ts'
 
 // What is read from the peer.
 const PAUSED = 0

@@ -6,7 +6,7 @@ import { type AddressInfo, type ListenOptions as NodeListenOptions, type Server,
 import * as tls from 'node:tls'
 import { MAX_TIMER, nextTurn } from './clock.ts'
 import { UsageError, checkNames } from './errors.ts'
-import type { Address } from './transport.ts'
+import { type Address, UNIX } from './transport.ts'
 
 /** Where to listen: a port, a unix socket path or an inherited descriptor. */
 export interface ListenOptions {
@@ -143,7 +143,7 @@ export class Listener {
     this.own = own
     this.secure = options !== null || server instanceof tls.Server
     this.path = typeof bound === 'string' ? bound : null
-    this.where = typeof bound === 'string' ? { address: 'unix', port: 0, family: 'unix' } : toAddress(bound)
+    this.where = typeof bound === 'string' ? UNIX : toAddress(bound)
     this.url = (this.secure ? 'https:' : 'http:') + (this.path ?? '//' + hostAndPort(this.where))
   }
 

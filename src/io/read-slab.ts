@@ -21,32 +21,6 @@ export function worthKeeping(used: number, size: number): boolean {
   return used * 8 >= size * 5
 }
 
-/** The owner of a transport that has none yet, or none any more: being silent after `destroy` needs no test at each call. */
-export const NOBODY: TransportOwner = Object.freeze({
-  onBytes(): void {},
-  onOwnBytes(): void {},
-  onReadDone(): void {},
-  expectedBytes: () => 0,
-  onEnd(): void {},
-  onDrained(): void {},
-  onClosed(): void {}
-})
-
-let hook: (error: unknown) => void = error => console.error(error)
-
-/** Who hears of an exception of a transport's owner: always an error of ours, never of a peer or an application. */
-export function setInternalErrorHook(next: (error: unknown) => void): void {
-  hook = next
-}
-
-export function reportInternalError(error: unknown): void {
-  try {
-    hook(error)
-  } catch {
-    // A broken log must not become an exception inside a native callback.
-  }
-}
-
 /** Lend `bytes[0, length)` for one call; in poison mode whoever kept a view of it sees 0xdb from here on. */
 export function lend(owner: TransportOwner, bytes: Buffer, length: number): void {
   owner.onBytes(bytes, 0, length)

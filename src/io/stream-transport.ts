@@ -6,8 +6,8 @@ import { Duplex } from 'node:stream'
 import { forgetBuffer, giveBackBuffer } from './buffer-pool.ts'
 import { nextTurn } from './clock.ts'
 import { isPoisoned } from './poison.ts'
-import { NOBODY, lend, reportInternalError } from './read-slab.ts'
-import type { Address, Transport, TransportOwner } from './transport.ts'
+import { lend } from './read-slab.ts'
+import { type Address, NOBODY, type Transport, type TransportOwner, UNIX, UNKNOWN, reportInternalError } from './transport.ts'
 
 /** Handed to the stream at a time. A stream tells nothing of a write before its end, so this is the step in which a slow reader's progress shows:
  *  33 s at 500 B/s, within the 60 s of `timeouts.send`. It is also the size of a pooled buffer and of a TLS record. */
@@ -16,9 +16,6 @@ const BATCH = 16384
 const LAST_BATCH = 24576
 /** Handed on without a pause to a stream that takes everything at once; then the event loop has its turn. */
 const TURN = 1048576
-
-const UNIX: Address = Object.freeze({ address: 'unix', port: 0, family: 'unix' })
-const UNKNOWN: Address = Object.freeze({ address: '', port: 0, family: '' })
 
 const kTransport: unique symbol = Symbol('wirelet.transport')
 type Tied = Duplex & { [kTransport]: StreamTransport }

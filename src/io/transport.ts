@@ -4,14 +4,17 @@
 import type { Buffer } from 'node:buffer'
 import type { Duplex } from 'node:stream'
 
-/** A socket's end. For a unix socket `address` is `'unix'` and `port` 0; unknown (an in-memory duplex): `''` and 0. */
+/** A socket's end. For a unix socket `address` is `'unix'` and `port` 0 (UNIX); unknown (an in-memory duplex): `''` and 0 (UNKNOWN). */
 export interface Address {
   readonly address: string
   readonly port: number
   readonly family: 'IPv4' | 'IPv6' | 'unix' | ''
 }
 
-/** The connection, seen from its transport. No method may throw. */
+export const UNIX: Address = Object.freeze({ address: 'unix', port: 0, family: 'unix' })
+export const UNKNOWN: Address = Object.freeze({ address: '', port: 0, family: '' })
+
+/** The connection, seen from its transport. No method may throw: what is thrown all the same goes to the internal error hook, and ends the connection. */
 export interface TransportOwner {
   /** `bytes[start, end)` arrived. The memory is the transport's: whatever is kept must be copied before returning. `onReadDone` follows in the same
    *  turn, perhaps after others were told of their bytes, unless the owner has ended the transport by then. */
@@ -69,4 +72,30 @@ export interface Transport {
   /** Both stay right after the connection has closed if asked once before. */
   peerAddress(): Address
   localAddress(): Address
+}
+
+/** The owner of a transport that has none yet, or none any more: being silent after `destroy` needs no test at each call. */
+export const NOBODY: TransportOwner = Object.freeze({
+  onBytes(): void {},
+  onOwnBytes(): void {},
+  onReadDone(): void {},
+  expectedBytes: () => 0,
+  onEnd(): void {},
+  onDrained(): void {},
+  onClosed(): void {}
+})
+
+let hook: (error: unknown) => void = error => console.error(error)
+
+/** Who hears of an exception of a transport's owner: always an error of ours, never of a peer or an application. */
+export function setInternalErrorHook(next: (error: unknown) => void): void {
+  hook = next
+}
+
+export function reportInternalError(error: unknown): void {
+  try {
+    hook(error)
+  } catch {
+    // A broken log must not become an exception inside a native callback.
+  }
 }

@@ -4,7 +4,7 @@
 import { application, WANTED } from '../../soak/applications.ts'
 import { lentBuffers } from '../../src/io/buffer-pool.ts'
 import { listen, wrapTls } from '../../src/io/listener.ts'
-import { setInternalErrorHook } from '../../src/io/read-slab.ts'
+import { setInternalErrorHook } from '../../src/io/transport.ts'
 import type { Application } from '../../src/server/application.ts'
 import type { ServeOptions } from '../../src/server/options.ts'
 import { serve, type Server, type ServerStats } from '../../src/server/serve.ts'
