@@ -104,6 +104,7 @@ export const faults = [
   fault('flush twice', 'io/write-buffer.js', 'transport.write(buffer.subarray(this.from, this.to), buffer);', 'transport.write(buffer.subarray(this.from, this.to), null); transport.write(buffer.subarray(this.from, this.to), buffer);', 'io/write-buffer|conformance/wire'),
   fault('more of a pooled buffer than was written', 'io/write-buffer.js', 'this.to += written;', 'this.to += size;', 'server/body|io/write-buffer|mutants-'),
   fault('what has left still counts as referred to', 'io/write-buffer.js', 'this.referred = 0;\n        const views', 'const views', 'io/write-buffer'),
+  fault('a piece that is not what it was is sent all the same', 'io/write-buffer.js', 'if (this.views !== null && this.size() !== this.bytes)\n            return false;', '', 'io/write-buffer'),
   fault('text overtakes what was gathered before it', 'io/write-buffer.js', 'size === text.length && this.pooled === null && this.views === null && this.bytes', 'size === text.length && this.bytes', 'io/write-buffer|server/body'),
   fault('a remembered field line without its value', 'io/response-head.js', 'field.kind === PLAIN && value === field.lastValue', 'field.kind === PLAIN && field.lastValue.length > 0', 'io/response-head'),
   fault('a loan ends while hooks run', 'io/traffic.js', 'this.pendingHooks === 0 && ', '', 'io/traffic|server/hooks'),
@@ -173,6 +174,7 @@ export const faults = [
 
   // Admission and drain.
   fault('the youngest idle connection is evicted', 'io/engine.js', 'const idle = this.firstIdle;', 'const idle = this.lastIdle;', 'io/engine|io/acceptor|io/limits'),
+  fault('an idle connection stays although others wait', 'io/connection.js', 'if (this.engine.crowded) {', 'if (false) {', 'io/engine'),
   fault('D18 the listener stays open in a drain', 'server/serve.js', 'settings.closeListener ? this.listener.close() : Promise.resolve()', 'Promise.resolve()', 'server/serve|server/drain'),
   fault('D19 a failed accept ends the server', 'server/serve.js', 'if (isPassing(error)) {', 'if (false) {', 'parity/defects'),
   fault('no shutdown deadline', 'server/serve.js', 'settings.clock.after(timeout, () => this.cutNow?.())', 'settings.clock.after(timeout, () => {})', 'server/drain'),

@@ -210,6 +210,24 @@ admission('a flush that fails costs its connection alone', async () => {
   await world.end()
 })
 
+admission('one whose answer had promised to keep it makes room at its end all the same', async () => {
+  const world = new World({ maxSize: 1 })
+  const kept = await world.connect(WAIT)
+  const [cycle] = world.handler.waiting.splice(0)
+  cycle!.setHead(HEAD)
+  cycle!.write('begun')
+  await world.settle()
+  assert.not.match(kept.wire(), /close/i)
+  const late = await world.connect(GET)
+  cycle!.end('')
+  await world.settle()
+  assert.equal(world.endings, ['half-closed', 'parked'])
+  kept.fin()
+  await world.settle()
+  assert.match(late.wire(), /^HTTP\/1\.1 200 OK/)
+  await world.end()
+})
+
 admission('one that is being answered, or has never sent anything, is not idle', async () => {
   const world = new World()
   const fresh = await world.connect()

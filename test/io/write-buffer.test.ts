@@ -224,6 +224,19 @@ writeBuffer('after a flush it begins with another buffer', () => {
   taker.giveBack()
 })
 
+writeBuffer('a piece whose memory was given away before it left: nothing is written', () => {
+  const before = lentBuffers()
+  const [out, taker] = [new WriteBuffer(), new Taker()]
+  const piece = new Uint8Array(LARGE)
+  out.text(...latin1('head'))
+  out.piece(piece)
+  structuredClone(piece, { transfer: [piece.buffer] })
+  assert.is(out.flush(taker.transport), false)
+  assert.is(taker.flushes.length, 0)
+  out.clear()
+  assert.is(lentBuffers(), before)
+})
+
 writeBuffer('clear gives everything back and nothing leaves', () => {
   const before = lentBuffers()
   const [out, taker] = [new WriteBuffer(), new Taker()]

@@ -15,6 +15,20 @@ onEveryTransport('write()', (h, test) => {
     assert.equal(answer.chunks!.map(String), ['one', 'two', 'threeé'])
   })
 
+  test('a piece whose memory is given away before it has left: the connection is cut, nothing else takes its place', async () => {
+    await h.serve((_environ, startResponse) => {
+      const piece = new Uint8Array(100_000).fill(0x61)
+      void startResponse(200, { 'Content-Length': piece.length })(piece)
+      structuredClone(piece, { transfer: [piece.buffer] })
+      return []
+    })
+    const client = await h.connect()
+    await client.send(get())
+    if (h.hasReset) await client.reset
+    else await client.closed
+    assert.is(client.buffered, '')
+  })
+
   test('an empty piece sends the head', async () => {
     const gate = deferred()
     await h.serve(async (_environ, startResponse) => {
