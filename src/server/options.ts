@@ -106,22 +106,26 @@ const KNOWN = new Set([
   'abortOnHalfClose', 'closeListener', 'onPeerError', 'clock'
 ])
 
+const LIMITS: ReadonlySet<string> = new Set(Object.keys(DEFAULT_LIMITS))
+const TIMEOUTS: ReadonlySet<string> = new Set(Object.keys(DEFAULT_TIMEOUTS))
 const STRICTNESS = new Set(['acceptTransferEncodingWithContentLength'])
 const CLOSE = new Set(['timeout', 'signal'])
 
 /** Checks what the caller gave and fills in the rest. @throws UsageError naming the option. */
 export function completeOptions(options: ServeOptions): Settings {
   checkNames('', options, KNOWN)
-  const { keepalive = true, strictness = {} } = options
+  const { keepalive = true, strictness = {}, limits: ownLimits = {}, timeouts: ownTimeouts = {} } = options
   checkNames('strictness', strictness, STRICTNESS)
+  checkNames('limits', ownLimits, LIMITS)
+  checkNames('timeouts', ownTimeouts, TIMEOUTS)
   const idle = keepalive === true ? KEEPALIVE_IDLE : keepalive === false ? 0 : number('keepalive', keepalive, 0)
   const progress: Partial<Timeouts> = {}
   if (options.socketTimeout !== undefined) {
     const ms = number('socketTimeout', options.socketTimeout, 1)
     progress.firstByte = progress.head = progress.body = progress.send = ms
   }
-  const timeouts = numbers<Timeouts>('timeouts', DEFAULT_TIMEOUTS, progress, options.timeouts)
-  const limits = numbers<Limits>('limits', DEFAULT_LIMITS, options.urlLengthLimit === undefined ? {} : { urlLengthLimit: options.urlLengthLimit }, options.limits)
+  const timeouts = numbers<Timeouts>('timeouts', DEFAULT_TIMEOUTS, progress, ownTimeouts)
+  const limits = numbers<Limits>('limits', DEFAULT_LIMITS, options.urlLengthLimit === undefined ? {} : { urlLengthLimit: options.urlLengthLimit }, ownLimits)
   if (options.maxHttpVersion !== undefined && options.maxHttpVersion !== 'HTTP/1.0' && options.maxHttpVersion !== 'HTTP/1.1') {
     throw new UsageError(`maxHttpVersion must be 'HTTP/1.0' or 'HTTP/1.1'`)
   }
@@ -185,12 +189,11 @@ function number(name: string, value: unknown, least: number): number {
   return value
 }
 
-function numbers<T extends object>(group: string, defaults: Readonly<T>, ...given: (object | undefined)[]): T {
+function numbers<T extends object>(group: string, defaults: Readonly<T>, ...given: object[]): T {
   const result: Record<string, number> = { ...(defaults as Record<string, number>) }
   for (const values of given) {
-    for (const [key, value] of Object.entries(values ?? {})) {
+    for (const [key, value] of Object.entries(values)) {
       if (value === undefined) continue
-      if (!Object.hasOwn(defaults, key)) throw new UsageError(`unknown option: ${group}.${key}`)
       result[key] = number(`${group}.${key}`, value, 0)
     }
   }

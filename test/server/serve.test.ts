@@ -166,6 +166,8 @@ const BAD: [name: string, options: object, message: RegExp][] = [
   ['an unknown limit', { limits: { maxHeads: 1 } }, /limits\.maxHeads/],
   ['an unknown timeout', { timeouts: { heads: 1 } }, /timeouts\.heads/],
   ['a limit that is no number', { limits: { maxHead: '64k' } }, /limits\.maxHead/],
+  ['limits that are no object', { limits: 65536 }, /limits must be an object/],
+  ['timeouts that are no object', { timeouts: 30_000 }, /timeouts must be an object/],
   ['a negative timeout', { timeouts: { head: -1 } }, /timeouts\.head/],
   ['NaN', { minimumChunkSize: NaN }, /minimumChunkSize/],
   ['maxSize 0', { maxSize: 0 }, /maxSize/],
