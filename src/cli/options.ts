@@ -29,13 +29,13 @@ export interface OptionRow {
 
 const defaults: Settings = completeOptions({})
 
-function size(bytes: number): string {
+function sizeText(bytes: number): string {
   if (bytes === Infinity) return 'off'
   if (bytes >= 1 << 20 && bytes % (1 << 20) === 0) return `${bytes >> 20}m`
   return bytes >= 1 << 10 && bytes % (1 << 10) === 0 ? `${bytes >> 10}k` : String(bytes)
 }
 
-function duration(ms: number): string {
+function durationText(ms: number): string {
   if (ms === Infinity) return 'off'
   return ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`
 }
@@ -49,12 +49,12 @@ function server(flag: string, kind: Kind, placeholder: string, ours: string, ori
 }
 
 function limit(name: keyof Settings['limits'], kind: 'size' | 'count', help: string): OptionRow {
-  const standard = kind === 'size' ? size(defaults.limits[name]) : String(defaults.limits[name])
+  const standard = kind === 'size' ? sizeText(defaults.limits[name]) : String(defaults.limits[name])
   return { flag: kebab(name), section: 'limits', kind, placeholder: kind === 'size' ? 'SIZE' : 'N', ours: `limits.${name}`, original: '', standard, help }
 }
 
 function timeout(name: keyof Settings['timeouts'], help: string, flag: string = `${kebab(name)}-timeout`): OptionRow {
-  const standard = duration(defaults.timeouts[name])
+  const standard = durationText(defaults.timeouts[name])
   return { flag, section: 'timeouts', kind: 'duration', placeholder: 'TIME', ours: `timeouts.${name}`, original: '', standard, help }
 }
 
@@ -86,10 +86,10 @@ export const OPTIONS: readonly OptionRow[] = [
   server('max-http-version', 'choice', 'VERSION', 'maxHttpVersion', 'max_http_version', defaults.maxHttpVersion, 'with HTTP/1.0: no keep-alive, no chunked answers', {
     choices: ['HTTP/1.0', 'HTTP/1.1']
   }),
-  server('keepalive', 'keepalive', 'TIME', 'keepalive', 'keepalive', duration(defaults.keepalive), 'an idle connection stays open this long; off: none does'),
+  server('keepalive', 'keepalive', 'TIME', 'keepalive', 'keepalive', durationText(defaults.keepalive), 'an idle connection stays open this long; off: none does'),
   server('socket-timeout', 'duration', 'TIME', 'socketTimeout', 'socket_timeout', '', 'one value for first byte, head, content and sending'),
-  server('url-length-limit', 'size', 'SIZE', 'urlLengthLimit', 'url_length_limit', size(defaults.limits.urlLengthLimit), 'the request line; beyond it 414'),
-  server('minimum-chunk-size', 'size', 'SIZE', 'minimumChunkSize', 'minimum_chunk_size', size(defaults.minimumChunkSize), 'join pieces of an answer up to this size'),
+  server('url-length-limit', 'size', 'SIZE', 'urlLengthLimit', 'url_length_limit', sizeText(defaults.limits.urlLengthLimit), 'the request line; beyond it 414'),
+  server('minimum-chunk-size', 'size', 'SIZE', 'minimumChunkSize', 'minimum_chunk_size', sizeText(defaults.minimumChunkSize), 'join pieces of an answer up to this size'),
   server('flush-when-waiting', 'boolean', '', 'flushWhenWaiting', '', 'on', 'what is held for joining leaves when the application waits'),
   server('capitalize-response-headers', 'boolean', '', 'capitalizeResponseHeaders', 'capitalize_response_headers', 'on', 'content-type leaves as Content-Type'),
   server('abort-on-half-close', 'boolean', '', 'abortOnHalfClose', '', 'off', 'a peer that half-closes counts as gone'),
