@@ -80,6 +80,7 @@ export const faults = [
   fault('empty pieces forever', 'io/connection.js', '++traffic.turnPieces > TURN_PIECES', 'false', 'server/iterables|survival/applications|io/fairness'),
   fault('hooks without a bound', 'io/connection.js', 'pendingHooks >= MAX_PENDING_HOOKS ||', '', 'server/hooks|parity/hooks'),
   fault('hooks: never goes on', 'io/connection.js', 'if (crowded)\n            this.proceed();', 'if (false)\n            this.proceed();', 'server/hooks'),
+  fault('a request that waits for hooks is idle', 'io/connection.js', 'if (this.traffic.stash !== null)\n                    return;', '', 'server/hooks'),
   fault('hooks without a bound in bytes', 'io/connection.js', ' || hookBytes >= this.engine.limits.readBuffer', '', 'server/hooks'),
   fault('what a line reader holds for a hook counts for nothing', 'server/serve.js', 'cycle.size + request.inputMemory', 'cycle.size', 'server/hooks'),
   fault('handshakes without a bound', 'io/acceptor.js', 'if (!this.owner.admitsHandshake(', 'if (false && !this.owner.admitsHandshake(', 'io/acceptor'),
@@ -182,6 +183,7 @@ export const faults = [
   // The server.
   fault('D8 read(-1) is not the rest', 'server/input.js', 'return size < 0 ? Infinity', 'return size < -1 ? Infinity', 'server/input'),
   fault('a line reader that looked too far loses bytes', 'server/input.js', 'this.#restStart += most;', 'this.#restStart += most + 1;', 'server/input'),
+  fault('a line that is too long loses what follows it', 'server/input.js', 'held.push(this.#rest.subarray(this.#restStart));', ';', 'server/input'),
   fault('giveBack gives nothing back', 'server/input.js', 'this.#source.content.putBack(unread);', '', 'server/takeover|server/input'),
   fault('content cut short looks like its end', 'server/input.js', 'if (content.failure !== 0)', 'if (false)', 'server/input|io/uploads'),
   fault('D14 stacks to the peer', 'server/request-cycle.js', "this.server.debug ? describeError(error) : ''", 'describeError(error)', 'server/failures|parity/'),

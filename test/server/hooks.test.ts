@@ -211,6 +211,30 @@ onEveryTransport('post hooks', (h, test) => {
     gates[16]!.resolve()
   })
 
+  test('a request that waits for pending hooks is not idle: the keep-alive deadline does not end it', async () => {
+    const gates: Deferred[] = []
+    const clock = new FakeClock()
+    const { server } = await h.serve((environ, startResponse) => {
+      environ['eventlet.posthooks'].push(gated(gates))
+      startResponse(200)
+      return [environ.PATH_INFO]
+    }, { clock, keepalive: 1000, timeouts: { hook: Infinity } })
+    const client = await h.connect()
+    for (let i = 0; i < 16; i++) {
+      await client.send(get())
+      await client.response()
+    }
+    await until(() => gates.length === 16, 'all pending')
+    await client.send(get('/waits'))
+    await turns(20)
+    await pass(clock, 5000)
+    assert.is(server.connections, 1)
+    gates[0]!.resolve()
+    assert.is((await client.response()).text, '/waits')
+    await until(() => gates.length === 17, 'the last')
+    for (const gate of gates) gate.resolve()
+  })
+
   for (const [what, request] of [
     ['long heads', get('/', `X: ${'x'.repeat(8000)}\r\n`.repeat(5))],
     ['content that nobody reads', post('/', 'c'.repeat(40_000))],

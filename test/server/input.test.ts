@@ -2,13 +2,12 @@ import { Duplex, Readable } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { Content } from '../../src/io/content.ts'
+import { Content, OVER } from '../../src/io/content.ts'
 import { BodyTooLarge, ChunkReadError, RequestAborted, UsageError } from '../../src/io/errors.ts'
 import { Input } from '../../src/server/input.ts'
 import { cutAt, random, randomCuts } from '../support/splits.ts'
 import { within } from '../support/within.ts'
 
-const VANISHED = -1
 const BAD_CHUNK = 12
 
 /** A request's content by hand: what a connection does, step by step. */
@@ -58,7 +57,7 @@ class Peer {
     return this
   }
 
-  fail(failure = VANISHED): this {
+  fail(failure = OVER): this {
     this.content.fail(failure)
     return this
   }
@@ -308,6 +307,10 @@ bounds('a line that long passes, a longer one does not, unless a size says so', 
   assert.is(await text(complete('012345678\nrest', 10).input.readline()), '012345678\n')
   assert.is(await text(complete('0123456789', 10).input.readline()), '0123456789')
   assert.instance(await rejection(complete('0123456789\n', 10).input.readline()), BodyTooLarge)
+  const beyond = complete('one\n0123456789abc\nrest', 10)
+  assert.is(await text(beyond.input.readline()), 'one\n')
+  assert.instance(await rejection(beyond.input.readline()), BodyTooLarge)
+  assert.is(await text(beyond.input.read(40)), '0123456789abc\nrest')
   const { input } = complete('0123456789\n', 10)
   assert.is(await text(input.readline(10)), '0123456789')
   assert.is(await text(input.readline(10)), '\n')
