@@ -61,6 +61,12 @@ export class StreamTransport implements Transport {
   protected dead: boolean = false
   private detached: boolean = false
   private sawEnd: boolean = false
+  /** The owner wants no bytes. */
+  private paused: boolean = false
+  /** Arrived where it could not be interpreted: that comes a tick later, and nothing is read before. */
+  private late: Buffer[] | null = null
+  /** So did the end: a stream decides on it when its last bytes are taken, before it emits them. */
+  private endLate: boolean = false
   /** We are inside a call into the stream: a foreign one may emit synchronously. */
   private calling: boolean = false
   private failure: string | null = null
@@ -125,11 +131,13 @@ export class StreamTransport implements Transport {
   }
 
   pauseReading(): void {
+    this.paused = true
     if (!this.dead) this.stream.pause()
   }
 
   resumeReading(): void {
-    if (!this.dead) this.stream.resume()
+    this.paused = false
+    if (!this.dead && this.late === null) this.stream.resume()
   }
 
   /** Nothing read ever waits. */
@@ -176,6 +184,8 @@ export class StreamTransport implements Transport {
     this.detached = true
     this.handOver(Infinity)
     this.dead = true
+    if (this.late !== null) leftover = Buffer.concat(leftover === null ? this.late : [leftover, ...this.late])
+    this.late = null
     if (this.ending && !stream.writableEnded) stream.end()
     if (stream.readableEnded) return new EndedDuplex(stream, leftover)
     stream.pause()
@@ -207,9 +217,35 @@ export class StreamTransport implements Transport {
       this.lost('ERR_INVALID_ARG_TYPE')
       return
     }
+    if (this.inMemory || this.calling || this.late !== null) this.postpone(bytes)
+    // A foreign stream may go on using its chunk, so what gets poisoned is a copy.
+    else this.tell(isPoisoned() ? Buffer.from(bytes) : bytes)
+  }
+
+  /** The other end of a pair emits inside our writes, or inside an application that writes to it: interpreted there, these bytes would come before
+   *  some that were read earlier and still wait. Copied, because the writer is told at once that it has its memory back. */
+  private postpone(bytes: Buffer): void {
+    if (this.late === null) {
+      this.late = []
+      this.stream.pause()
+      process.nextTick(tellLate, this)
+    }
+    this.late.push(Buffer.from(bytes))
+  }
+
+  /** @internal */
+  tellLate(): void {
+    // What arrives meanwhile joins the queue; a takeover takes it along.
+    for (let bytes = this.late?.shift(); bytes !== undefined && !this.dead; bytes = this.late?.shift()) this.tell(bytes)
+    this.late = null
+    if (this.dead) return
+    if (this.endLate) this.ended()
+    else if (!this.paused) this.stream.resume()
+  }
+
+  private tell(bytes: Buffer): void {
     try {
-      // A foreign stream may go on using its chunk, so what gets poisoned is a copy.
-      lend(this.owner, isPoisoned() ? Buffer.from(bytes) : bytes, bytes.length)
+      lend(this.owner, bytes, bytes.length)
     } catch (error) {
       this.abandon(error)
     }
@@ -218,6 +254,10 @@ export class StreamTransport implements Transport {
   /** @internal An 'end' event. */
   ended(): void {
     if (this.sawEnd) return
+    if (this.late !== null) {
+      this.endLate = true
+      return
+    }
     // When a write below TLS has met the reset first, Node (20 to 26) loses the write's callback and tells of an end. The peer's address is gone then
     // (as it is after two FINs, hence the last condition).
     if (this.raw !== null && !this.unix && this.raw.remoteAddress === undefined && !this.stream.writableFinished) {
@@ -444,6 +484,10 @@ class EndedDuplex extends Duplex {
     this.stream.destroy()
     done(error)
   }
+}
+
+function tellLate(transport: StreamTransport): void {
+  transport.tellLate()
 }
 
 function codeOf(error: unknown): string {

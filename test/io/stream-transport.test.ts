@@ -81,6 +81,55 @@ test('destroyed while its last write completes, after endWriting: the other side
   assert.ok(there.destroyed)
 })
 
+test('what comes inside our own write, or in the middle of what the owner makes of earlier bytes, waits for its turn', async () => {
+  for (const writes of ['the transport', 'the owner']) {
+    const [here, there] = duplexPair()
+    const { transport, log } = started(there)
+    let inside = false
+    const onBytes = log.onBytes
+    log.onBytes = (bytes, start, end) => {
+      assert.not(inside)
+      inside = true
+      onBytes.call(log, bytes, start, end)
+      if (log.lines.length === 1) {
+        if (writes === 'the owner') here.write('second')
+        else transport.write(Buffer.from('answer'), null)
+        here.end('third')
+      }
+      log.lines.push('interpreted')
+      inside = false
+    }
+    here.once('data', () => here.write('second'))
+    here.write('first')
+    await turns(4)
+    assert.equal(log.lines.filter(line => line !== 'drained'), ['bytes first', 'interpreted', 'bytes second', 'interpreted', 'bytes third', 'interpreted', 'end'])
+    transport.destroy()
+  }
+})
+
+test('what waits for its turn is kept as it was, comes after nothing while reading is paused, and goes along in a takeover', async () => {
+  const [here, there] = duplexPair()
+  const { transport, log } = started(there)
+  await turns(1)
+  const bytes = Buffer.from('mine')
+  here.write(bytes)
+  bytes.fill('x')
+  transport.pauseReading()
+  here.write('yours')
+  await turns(4)
+  assert.equal(log.lines, ['bytes mine'])
+  transport.resumeReading()
+  await turns(4)
+  assert.equal(log.lines, ['bytes mine', 'bytes yours'])
+  here.write('and theirs')
+  const duplex = transport.detach(Buffer.from('left '))
+  let taken = ''
+  duplex.on('data', chunk => (taken += chunk))
+  await turns(4)
+  assert.is(taken, 'left and theirs')
+  duplex.destroy()
+})
+
 test('a slow stream is handed at most 24 KiB at a time, so that its progress shows', async () => {
   const stream = new Slow()
   const { transport, log } = started(stream)

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { once } from 'node:events'
+import { duplexPair } from 'node:stream'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { listen, serve, UsageError, wrapTls, type Application, type ServeOptions, type Server } from '../../src/index.ts'
@@ -394,6 +395,36 @@ test('handle(): an in-memory pair, a socket and a TLS socket of the caller\'s', 
   inMemory.destroy()
   overTcp.destroy()
   await until(() => server.connections === 0, 'both to go')
+})
+
+test('handle(): an end of a pair that writes inside our writes is read in order', async () => {
+  // Node's own emits 'data' within write(): what came so was interpreted before requests that had been read, and content taken for a request.
+  const seen: string[] = []
+  const server = await started(async (environ, startResponse) => {
+    seen.push(environ.REQUEST_METHOD + ' ' + environ.REQUEST_URI)
+    const content = await environ['wsgi.input'].read()
+    startResponse(200)
+    return [`<${environ.REQUEST_URI}>${'.'.repeat(20_000)}${content}`]
+  })
+  for (let at = 0; at < 7; at++) {
+    seen.length = 0
+    const [near, far] = duplexPair()
+    server.handle(far)
+    let received = ''
+    let written = false
+    near.on('data', chunk => {
+      received += chunk
+      if (written || !received.includes(`</${at}>`)) return
+      written = true
+      near.write('GET /content HTTP/1.1\r\nHost: a\r\n\r\n')
+    })
+    near.write([0, 1, 2, 3, 4, 5, 6].map(i => get(`/${i}`)).join('') + 'POST /7 HTTP/1.1\r\nHost: a\r\nContent-Length: 34\r\n\r\n')
+    await until(() => received.includes('</7>'), 'the last answer')
+    assert.equal(seen, ['GET /0', 'GET /1', 'GET /2', 'GET /3', 'GET /4', 'GET /5', 'GET /6', 'POST /7'])
+    assert.ok(received.endsWith('GET /content HTTP/1.1\r\nHost: a\r\n\r\n'))
+    near.end()
+  }
+  await until(() => server.connections === 0, 'all to go')
 })
 
 test('handle() during and after a drain: closed, nothing served', async () => {
