@@ -24,7 +24,7 @@ import {
 } from './handle-binding.ts'
 import { HandleDuplex } from './handle-duplex.ts'
 import { SLAB_SIZE, lend, readArea, slab, worthKeeping } from './read-slab.ts'
-import { type Address, NOBODY, type Transport, type TransportOwner, UNIX, UNKNOWN, reportInternalError } from './transport.ts'
+import { type Address, LOST, NOBODY, type Transport, type TransportOwner, UNIX, reportInternalError } from './transport.ts'
 
 // What is read from the peer.
 const PAUSED = 0
@@ -188,14 +188,14 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter, G
   peerAddress(): Address {
     if (this.peer !== null) return this.peer
     const name = { address: '', port: 0, family: '' as Address['family'] }
-    if (this.failed || this.handle.getpeername === undefined || this.handle.getpeername(name) !== 0) return UNKNOWN
+    if (this.failed || this.handle.getpeername === undefined || this.handle.getpeername(name) !== 0) return LOST
     return (this.peer = name)
   }
 
   localAddress(): Address {
     if (this.local !== null) return this.local
     const name = { address: '', port: 0, family: '' as Address['family'] }
-    if (this.failed || this.handle.getsockname === undefined || this.handle.getsockname(name) !== 0) return UNKNOWN
+    if (this.failed || this.handle.getsockname === undefined || this.handle.getsockname(name) !== 0) return LOST
     return (this.local = name)
   }
 

@@ -7,7 +7,7 @@ import { forgetBuffer, giveBackBuffer } from './buffer-pool.ts'
 import { nextTurn } from './clock.ts'
 import { isPoisoned } from './poison.ts'
 import { lend } from './read-slab.ts'
-import { type Address, NOBODY, type Transport, type TransportOwner, UNIX, UNKNOWN, reportInternalError } from './transport.ts'
+import { type Address, LOST, NOBODY, type Transport, type TransportOwner, UNIX, UNKNOWN, reportInternalError } from './transport.ts'
 
 /** Handed to the stream at a time. A stream tells nothing of a write before its end, so this is the step in which a slow reader's progress shows:
  *  33 s at 500 B/s, within the 60 s of `timeouts.send`. It is also the size of a pooled buffer and of a TLS record. */
@@ -199,14 +199,18 @@ export class StreamTransport implements Transport {
     if (this.unix) return UNIX
     if (this.peer !== null) return this.peer
     const { remoteAddress, remotePort } = this.stream as Partial<Socket>
-    return typeof remoteAddress === 'string' ? (this.peer = toAddress(remoteAddress, remotePort)) : UNKNOWN
+    return typeof remoteAddress === 'string' ? (this.peer = toAddress(remoteAddress, remotePort)) : this.nowhere
   }
 
   localAddress(): Address {
     if (this.unix) return UNIX
     if (this.local !== null) return this.local
     const { localAddress, localPort } = this.stream as Partial<Socket>
-    return typeof localAddress === 'string' ? (this.local = toAddress(localAddress, localPort)) : UNKNOWN
+    return typeof localAddress === 'string' ? (this.local = toAddress(localAddress, localPort)) : this.nowhere
+  }
+
+  private get nowhere(): Address {
+    return this.inMemory ? UNKNOWN : LOST
   }
 
   /** @internal A 'data' event. */

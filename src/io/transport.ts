@@ -4,7 +4,8 @@
 import type { Buffer } from 'node:buffer'
 import type { Duplex } from 'node:stream'
 
-/** A socket's end. For a unix socket `address` is `'unix'` and `port` 0 (UNIX); unknown (an in-memory duplex): `''` and 0 (UNKNOWN). */
+/** A socket's end. For a unix socket `address` is `'unix'` and `port` 0 (UNIX); `''` and 0 where there is none (an in-memory duplex, UNKNOWN), or where
+ *  it was not asked for before the peer reset (LOST). */
 export interface Address {
   readonly address: string
   readonly port: number
@@ -13,6 +14,8 @@ export interface Address {
 
 export const UNIX: Address = Object.freeze({ address: 'unix', port: 0, family: 'unix' })
 export const UNKNOWN: Address = Object.freeze({ address: '', port: 0, family: '' })
+/** Of a socket that is gone: the kernel forgets it with the connection. */
+export const LOST: Address = Object.freeze({ address: '', port: 0, family: '' })
 
 /** The connection, seen from its transport. No method may throw: what is thrown all the same goes to the internal error hook, and ends the connection. */
 export interface TransportOwner {

@@ -10,7 +10,7 @@ import { OVER, type Content } from '../io/content.ts'
 import type { Cycle, CycleOwner, Outcome } from '../io/cycle.ts'
 import { BodyTooLarge, ChunkReadError, HeadersSent, InvalidHeader, RequestAborted, UsageError, WireletError } from '../io/errors.ts'
 import { encodeResponseHead, encodeTrailers } from '../io/response-head.ts'
-import type { Address } from '../io/transport.ts'
+import { type Address, LOST } from '../io/transport.ts'
 import { ALREADY_HANDLED, type Application, type Environ, type Headers, type Piece, type PostHook, type Status, type TlsInfo, type Write } from './application.ts'
 import { AsyncPieces, IterablePieces, type Pieces } from './body.ts'
 import { LazyEnviron, type EnvironSource } from './environ.ts'
@@ -379,11 +379,11 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   }
 
   peerAddress(): Address {
-    return this.cycle.connection.transport.peerAddress()
+    return known(this.cycle.connection.transport.peerAddress())
   }
 
   localAddress(): Address {
-    return this.cycle.connection.transport.localAddress()
+    return known(this.cycle.connection.transport.localAddress())
   }
 
   /** What the application's input keeps beside the content. */
@@ -508,6 +508,12 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
         return new ChunkReadError(reason)
     }
   }
+}
+
+/** An application that judges peers by their addresses must not be made to judge nobody, by one that resets behind its request. */
+function known(address: Address): Address {
+  if (address === LOST) throw new RequestAborted('the connection was gone before its address was asked for')
+  return address
 }
 
 function noBody(result: unknown): Error {

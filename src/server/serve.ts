@@ -11,7 +11,7 @@ import { UsageError } from '../io/errors.ts'
 import { Listener, fromServer, isPassing } from '../io/listener.ts'
 import type { Refusal } from '../io/refusal.ts'
 import { StreamTransport } from '../io/stream-transport.ts'
-import type { Address, Transport } from '../io/transport.ts'
+import { type Address, LOST, type Transport } from '../io/transport.ts'
 import { AccessLog } from './access-log.ts'
 import type { Application } from './application.ts'
 import { connectionEnd, connectionStart, peerError, requestEnd, requestStart } from './diagnostics.ts'
@@ -82,6 +82,7 @@ export class Server {
   private readonly engine: Engine
   private readonly log: LogSink
   private readonly accessLog: AccessLog | null
+  private readonly tellsAddresses: boolean
   private current: ServerState = 'listening'
   private outstanding = 0
   private pendingHooks = 0
@@ -105,6 +106,7 @@ export class Server {
     // Made in any case: a bad format is told at the start.
     const accessLog = new AccessLog(settings, (line) => this.log.access(line))
     this.accessLog = this.log.wantsAccess ? accessLog : null
+    this.tellsAddresses = this.accessLog !== null || settings.onPeerError !== null
     this.engine = new Engine(settings, this)
     this.triggerAsyncId = this.engine.root.asyncId()
     this.finished = new Promise((resolve, reject) => {
@@ -238,6 +240,12 @@ export class Server {
 
   /** @internal */
   onTransport(transport: Transport): void {
+    // A peer that resets has no address afterwards: who will tell somebody of it asks now. One that has none left can be told nothing either.
+    if (this.tellsAddresses && transport.peerAddress() === LOST) {
+      this.engine.counters.accepted++
+      transport.destroy()
+      return
+    }
     if (this.log.wantsDebug) {
       const peer = transport.peerAddress()
       this.log.debug(`(${process.pid}) accepted ${peer.address}:${peer.port}`)

@@ -102,7 +102,9 @@ export class Harness {
       peerErrors.push(event)
       options.onPeerError?.(event)
     }
-    const server = serve(listener, application, { log: logger, logFormat: LOG_FORMAT, transport, ...options, onPeerError })
+    // Given as undefined: nobody is told.
+    const nobody = 'onPeerError' in options && options.onPeerError === undefined
+    const server = serve(listener, application, { log: logger, logFormat: LOG_FORMAT, transport, ...options, ...(nobody ? {} : { onPeerError }) })
     const clock = options.clock instanceof FakeClock ? options.clock : null
     const running = { server, port: server.address.port, path, log, errors, access, peerErrors, clock }
     this.servers.push(running)
