@@ -8,7 +8,7 @@
 import type { Duplex } from 'node:stream'
 import type { Outcome } from '../io/cycle.ts'
 import type { Address } from '../io/transport.ts'
-import { TargetForm, type RequestHead } from '../parser/request-head.ts'
+import { Framing, TargetForm, type RequestHead } from '../parser/request-head.ts'
 import type { Environ, Headers, PostHook, Status, TlsInfo } from './application.ts'
 import type { Input } from './input.ts'
 import { percentDecode } from './percent-decoding.ts'
@@ -316,6 +316,8 @@ export class LazyEnviron implements ProxyHandler<Dictionary> {
       case 'RAW_PATH_INFO': return this.path(false)
       case 'REQUEST_URI': return this.head.target
       case 'CONTENT_TYPE': case 'CONTENT_LENGTH': {
+        // Transfer-Encoding overrides it (RFC 9112 §6.3), where a request with both is not refused.
+        if (key === 'CONTENT_LENGTH' && this.head.framing === Framing.CHUNKED) break
         const value = this.field(key === 'CONTENT_TYPE' ? CONTENT_TYPE : CONTENT_LENGTH)
         if (value !== undefined) return value
         break
