@@ -425,15 +425,16 @@ export class Connection implements TransportOwner, Timed, ContentSource {
 
   // ── Content ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  onContentWanted(): void {
+  onContentWanted(content: Content): void {
     const cycle = this.traffic.cycle
-    if (cycle === null) return
+    // A hook may still read what an earlier request had sent.
+    if (cycle === null || cycle.content !== content) return
     if (cycle.head.expectContinue && !cycle.continued && !cycle.headSent) cycle.sendContinue()
     this.adjustReading()
   }
 
-  onContentTaken(): void {
-    this.onContentWanted()
+  onContentTaken(content: Content): void {
+    this.onContentWanted(content)
   }
 
   // ── Output ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

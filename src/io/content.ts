@@ -21,10 +21,10 @@ export interface ContentWaiter {
 
 /** What the content needs of its connection. */
 export interface ContentSource {
-  /** Someone wants to read: send the automatic 100 if it is due, and see that reading goes on. */
-  onContentWanted(): void
-  /** Held bytes were taken: whoever reads has begun, so the same is due. */
-  onContentTaken(): void
+  /** Someone wants to read `content`: send the automatic 100 if it is due, and see that reading goes on. */
+  onContentWanted(content: Content): void
+  /** Held bytes of it were taken: whoever reads has begun, so the same is due. */
+  onContentTaken(content: Content): void
 }
 
 export class Content implements ContentSink {
@@ -139,7 +139,7 @@ export class Content implements ContentSink {
       }
     }
     this.held -= piece.length
-    this.source.onContentTaken()
+    this.source.onContentTaken(this)
     return piece
   }
 
@@ -165,7 +165,7 @@ export class Content implements ContentSink {
   /** One waiter at a time: told at the next change. Asks the peer for content (100 Continue) if need be. */
   wait(waiter: ContentWaiter): void {
     this.waiter = waiter
-    this.source.onContentWanted()
+    this.source.onContentWanted(this)
   }
 
   /** Drop what is held and whatever still comes. */

@@ -1,7 +1,7 @@
 // 100 (Continue): automatic on the first read, once; explicit ones; never after the head, never to 1.0; and what an unread expectation costs.
 import * as assert from 'uvu/assert'
-import type { Application } from '../../src/server/application.ts'
-import { answering, get, onEveryTransport, turns, until } from '../support/harness.ts'
+import type { Application, Environ } from '../../src/server/application.ts'
+import { answering, deferred, get, onEveryTransport, turns, until } from '../support/harness.ts'
 
 const HEAD = 'POST /up HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n'
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
@@ -109,6 +109,32 @@ onEveryTransport('100 (Continue)', (h, test) => {
       assert.is((await client.response()).header('connection'), 'close')
       assert.is((await client.untilEnd()).length, 0)
     }
+  })
+
+  test('a late reader of an earlier request asks for nothing of the next one', async () => {
+    let first!: Environ
+    const called = deferred()
+    const gate = deferred()
+    await h.serve(async (environ, startResponse) => {
+      startResponse(environ.PATH_INFO === '/1' ? 200 : 401)
+      if (environ.PATH_INFO === '/1') {
+        first = environ
+        return ['one']
+      }
+      called.resolve()
+      await gate.promise
+      return ['no']
+    })
+    const client = await h.connect()
+    await client.send('POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nfirst')
+    assert.is((await client.response()).text, 'one')
+    await client.send(HEAD)
+    await called.promise
+    assert.is(String(await first['wsgi.input'].read(2)), 'fi')
+    gate.resolve()
+    const answer = await client.response()
+    assert.is(answer.status, 401)
+    assert.is(answer.header('connection'), 'close')
   })
 
   test('explicit ones, any number, with headers; then no automatic one', async () => {
