@@ -851,8 +851,8 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   }
 
   private contentTooSlow(cycle: Cycle, incoming: ContentReader): boolean {
-    // Not the peer's fault: it waits for a 100, or we do not read.
-    if (this.traffic.paused || (cycle.head.expectContinue && !cycle.continued && !cycle.ended)) return false
+    // Not the peer's fault: it waits for a 100 that may still come, or we do not read.
+    if (this.traffic.paused || (cycle.head.expectContinue && !cycle.continued && !cycle.headSent && !cycle.ended)) return false
     return incoming.tooSlow(this.engine.timeouts)
   }
 }

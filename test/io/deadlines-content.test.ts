@@ -111,6 +111,18 @@ onEveryTransport('deadlines of content', (h, test) => {
     assert.is((await client.response()).status, 408)
   })
 
+  test('but it is once the answer has begun: no 100 can come any more', async () => {
+    const { clock, client, server } = await timed(h, async (environ, startResponse) => {
+      await startResponse(200)('begun')
+      await environ['wsgi.input'].read()
+      return ['']
+    }, ANY_RATE)
+    await client.send('POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n')
+    await until(() => client.received > 0, 'the head of the answer')
+    await expires(clock, 30_000, () => server.connections === 0)
+    await client.reset
+  })
+
   test('content that is drained after the answer has the same deadline', async () => {
     const { clock, client, server } = await timed(h, hello, ANY_RATE)
     await client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx')
