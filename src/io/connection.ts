@@ -600,10 +600,10 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     const head = cycle?.head ?? null
     const peer = this.transport.peerAddress()
     const received = flat((head?.requestLine ?? reader?.requestLine ?? line).slice(0, REQUEST_LINE_MAX))
+    const withContent = !received.startsWith('HEAD ')
     const text = reason + '\r\n'
     const before = out.bytes
     if (!sent) {
-      const withContent = head?.method !== 'HEAD'
       const answer = renderRefusal(this.engine.version, status, this.engine.dates.fieldLine(), text, withContent)
       out.text(answer, answer.length)
       if (cycle !== null) {
@@ -617,7 +617,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     this.engine.counters.error(name)
     this.engine.handler.onPeerError(event)
     if (cycle === null) {
-      out.add(new Refusal(event, peer, text.length, out.bytes - before))
+      out.add(new Refusal(event, peer, withContent ? text.length : 0, out.bytes - before))
       this.linger()
       return
     }

@@ -55,6 +55,23 @@ onEveryTransport('what a peer did wrong', (h, test) => {
     })
   }
 
+  test('of HEAD: no content, wherever the fault is', async () => {
+    const { access } = await h.serve(hello)
+    const faults = [
+      'HEAD / HTTP/1.1\r\n\r\n', '\r\nHEAD / HTTP/1.1\r\nHost: a\r\nA : b\r\n\r\n', 'HEAD / HTTP/1.1\r\nHost: a\r\nExpect: pay\r\n\r\n',
+      'HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\n'
+    ]
+    for (const bytes of faults) {
+      const client = await h.connect()
+      await client.send(bytes)
+      const answer = await client.response({ method: 'HEAD' })
+      assert.is(Math.floor(answer.status / 100), 4)
+      assert.is((await client.untilEnd()).length, 0)
+    }
+    for (const line of access) assert.match(line, /^HEAD \/ HTTP\/1\.1 4[01][07] 0 /)
+    assert.is(access.length, faults.length)
+  })
+
   test('no octet of a request is in its refusal', async () => {
     const { access } = await h.serve(hello)
     const client = await h.connect()
