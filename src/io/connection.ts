@@ -223,9 +223,13 @@ export class Connection implements TransportOwner, Timed, ContentSource {
         if (traffic.incoming !== null && pos < end) pos = this.readContent(bytes, pos, end)
         if (this.state !== RESPONDING) continue
         if (pos === end) break
-        if (last === null || traffic.cycle !== last) this.stashRest(bytes, pos, end)
-        // What comes behind it might begin in the middle of a request: nothing is interpreted any more, even if the head of this answer has promised it.
-        else last.persist = false
+        if (last === null || traffic.cycle !== last || !last.headSent) this.stashRest(bytes, pos, end)
+        if (last !== null && traffic.cycle === last) {
+          // What comes behind it might begin in the middle of a request: nothing is interpreted any more, even if the head of this answer has promised
+          // it. Before that head a takeover may still want it.
+          last.persist = false
+          traffic.stashedInDrain = true
+        }
         break
       }
       if (this.state === LINGERING) {
@@ -544,7 +548,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   private anotherHead(): boolean {
     const { engine, traffic } = this
     const { stash, stashStart, rest, restStart, restEnd } = traffic
-    if (!traffic.moreInput || traffic.incoming !== null) return false
+    if (!traffic.moreInput || traffic.incoming !== null || traffic.stashedInDrain) return false
     const parser = engine.lendParser(this.transport.secure)
     const complete = (stash !== null ? parser.execute(stash, stashStart, stash.length) : parser.execute(rest!, restStart, restEnd)) > 0
     engine.giveBackParser(parser)

@@ -16,6 +16,8 @@ export class Traffic {
   /** Input that was read and not interpreted, from `stashStart` on: pipelined requests, or what the turn had no room for. A read that joins it is the last. */
   stash: Buffer | null = null
   stashStart: number = 0
+  /** It was read behind the request being answered after a drain had begun: for a takeover alone. */
+  stashedInDrain: boolean = false
   /** The stash being interpreted: ours already, its rest need not be copied. */
   owned: Buffer | null = null
   /** What has just arrived in memory of its own: the content may keep it. */

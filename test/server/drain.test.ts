@@ -220,6 +220,23 @@ onEveryTransport('drain', (h, test) => {
     assert.is(access.length, 3)
   })
 
+  test('a request that comes behind the one being answered is not called, and the answer says close', async () => {
+    const { application, gates, called } = gated()
+    const { server } = await h.serve(application)
+    const client = await h.connect()
+    await client.send(get('/1'))
+    await until(() => '/1' in gates, 'the first call')
+    const closed = server.close()
+    await client.send(get('/late'))
+    await turns()
+    gates['/1']!.resolve()
+    assert.is((await client.response()).header('connection'), 'close')
+    assert.is((await client.untilEnd()).length, 0)
+    await client.end()
+    await closed
+    assert.equal(called, ['/1'])
+  })
+
   test('set_idle: cut at the start of the drain, or as soon as it is called', async () => {
     const gate = deferred()
     const aborted: string[] = []
