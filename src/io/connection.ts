@@ -16,6 +16,7 @@ import { ContentReader } from './content-reader.ts'
 import { Content, OVER, type ContentSource } from './content.ts'
 import { Cycle } from './cycle.ts'
 import { TICK, type Timed } from './deadlines.ts'
+import { UsageError } from './errors.ts'
 import type { Engine } from './engine.ts'
 import { flat } from './flat-string.ts'
 import { HeadReader, REQUEST_LINE_MAX, requestLine } from './head-reader.ts'
@@ -740,6 +741,9 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   /** Hand the connection over with everything that was read and not interpreted. Only the current cycle may ask. */
   takeOver(cycle: Cycle): Duplex {
     const { engine, traffic, transport } = this
+    if (traffic.incoming !== null && cycle.head.framing === Framing.CHUNKED) {
+      throw new UsageError('the chunked content must be read or discarded before the takeover: what is left of it cannot be told from what follows')
+    }
     this.flushNow()
     cycle.headSent = true
     const parts: Uint8Array[] = []

@@ -140,6 +140,38 @@ onEveryTransport('takeover', (h, test) => {
     assert.is(String(await client.bytes(8)), 'llo+more')
   })
 
+  test('chunked content that has not come to its end: UsageError, wherever it is cut', async () => {
+    const { errors } = await h.serve(environ => {
+      environ['wirelet.upgrade']()
+      return ALREADY_HANDLED
+    })
+    const head = 'POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n'
+    for (const content of ['', '5\r\nhello\r\n5\r\nwo', '5\r\nhello\r\n0\r\n']) {
+      const client = await h.connect()
+      await client.send(head + content)
+      assert.is((await client.response()).status, 500)
+      assert.match(errors.at(-1)!, /must be read or discarded before the takeover/)
+    }
+  })
+
+  test('chunked content that was read, or has come whole: then what follows it', async () => {
+    await h.serve(async environ => {
+      const input = environ['wsgi.input']
+      if (environ.QUERY_STRING === 'read') assert.is(String(await input.read()), 'helloworld')
+      const duplex = input.getSocket()
+      duplex.write(SWITCH)
+      duplex.pipe(duplex)
+      return ALREADY_HANDLED
+    })
+    const content = '5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n+more'
+    for (const [query, expected] of [['read', '+more'], ['not', 'helloworld+more']] as const) {
+      const client = await h.connect()
+      await client.send(`POST /up?${query} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n` + content)
+      await client.interim()
+      assert.is(String(await client.bytes(expected.length)), expected)
+    }
+  })
+
   test('a line reader gives back what it looked at', async () => {
     await h.serve(async environ => {
       const input = environ['wsgi.input']
@@ -621,6 +653,26 @@ onEveryTransport('takeover', (h, test) => {
     await within(WAIT, closed, 'the drain')
     await client.closed
     assert.is(server.connections, 0)
+  })
+
+  test('what is read in a drain before the takeover comes first as well', async () => {
+    const gate = deferred()
+    const { server } = await h.serve(async environ => {
+      await gate.promise
+      return await echo()(environ, () => { throw new Error('not called') })
+    })
+    const client = await h.connect()
+    await client.send(UP)
+    await until(() => server.outstandingRequests === 1, 'the request')
+    const closed = server.close()
+    await client.send('one,')
+    await turns()
+    gate.resolve()
+    await client.interim()
+    await client.send('two')
+    assert.is(String(await client.bytes(7)), 'one,two')
+    await client.end()
+    await closed
   })
 
   test('a drain ends with the last takeover, not later', async () => {
