@@ -145,6 +145,9 @@ answers('a response by its length, by its chunks, by its end; null while incompl
   assert.is(readResponse(open, false), null)
   assert.is(readResponse(open, true)!.content.toString(), 'abc')
   assert.throws(() => readResponse(bytes('nonsense\r\n\r\n'), false), /not a status line/)
+  const sized = (size: string): Buffer => bytes(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${size}\r\nok\r\n0\r\n\r\n`)
+  assert.is(readResponse(sized('2 ;a=b'), false)!.content.toString(), 'ok')
+  for (const size of ['zz', '-2', '', '2x']) assert.throws(() => readResponse(sized(size), false), /not a chunk size/, size)
 })
 
 answers('a wrong answer is named', () => {

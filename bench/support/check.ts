@@ -40,7 +40,9 @@ function readChunks(bytes: Buffer, start: number, status: number, fields: Map<st
   for (let at = start; ;) {
     const line = bytes.indexOf('\r\n', at)
     if (line < 0) return null
-    const size = parseInt(bytes.toString('latin1', at, line), 16)
+    const digits = /^[0-9a-f]{1,8}(?=[\t ]*(?:;|$))/i.exec(bytes.toString('latin1', at, line))
+    if (digits === null) throw new Error(`not a chunk size: ${JSON.stringify(bytes.toString('latin1', at, Math.min(line, at + 60)))}`)
+    const size = parseInt(digits[0], 16)
     at = line + 2
     if (bytes.length < at + size + 2) return null
     if (size === 0) return { status, fields, content: Buffer.concat(chunks), length: at + 2 }
