@@ -24,6 +24,7 @@ statistics('median, quantile and spread', () => {
   assert.is(quantile([0, 10], 0.25), 2.5)
   assert.ok(Number.isNaN(quantile([], 0.5)))
   assert.equal(spread([5, 1, 3]), { median: 3, min: 1, max: 5 })
+  assert.equal(spread([5, NaN, 1, 3, Infinity]), { median: 3, min: 1, max: 5 })
 })
 
 statistics('the ratio is taken round by round, so a drift of the machine cancels', () => {
@@ -299,6 +300,18 @@ reports('a lane without figures is left out', () => {
   const empty = { ...HELLO, lanes: [...HELLO.lanes, lane('fastify', [])] }
   assert.not(markdown({ ...RESULTS, works: [empty] }).includes('fastify'))
   assert.not(svg({ ...RESULTS, works: [empty] }).includes('fastify'))
+})
+
+reports('a lane whose CPU time cannot be seen has a rate, no ratio and no bar, and comes last', () => {
+  const unseen = { ...lane('url', [NaN, NaN]), samples: [1, 2].map(() => ({ ...lane('url', [NaN]).samples[0]!, rate: 50_000 })) }
+  const work = { ...HELLO, lanes: [unseen, ...HELLO.lanes], goals: [...HELLO.goals, { of: ['wirelet'] as const, to: ['url'] as const, most: 1 }] }
+  const text = markdown({ ...RESULTS, works: [work] })
+  assert.ok(text.includes('| url | – | – | – | – | – | 50 000 | 0.40 | 2.00 |\n'))
+  assert.ok(text.includes('| wirelet ≤ 1 × url | – | not measured |'))
+  assert.ok(text.indexOf('| nginx | 5.25') < text.indexOf('| **wirelet** | 8.40') && text.indexOf('| node-http | 21.0') < text.indexOf('| url |'))
+  const picture = svg({ ...RESULTS, works: [work] })
+  assert.not(picture.includes('NaN'))
+  assert.is([...picture.matchAll(/<rect class="(?:bar|ours|floor)"/g)].length, 3)
 })
 
 reports('figures have the digits that a noisy machine bears', () => {

@@ -1,5 +1,5 @@
 // A run's results as bars, in SVG by hand. It brings its own background, so it can be read on a light page and on a dark one. Pure.
-import { figure, ranked, spreadOf, subject, type Results, type WorkResult } from './results.ts'
+import { figure, ranked, spreadOf, subject, type LaneResult, type Results, type WorkResult } from './results.ts'
 
 const WIDTH = 860
 const MARGIN = 24
@@ -33,9 +33,14 @@ function text(x: number, y: number, content: string, attributes = ''): string {
   return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}"${attributes}>${escaped(content)}</text>`
 }
 
+/** Those that a bar can be drawn of. */
+function drawable(work: WorkResult): LaneResult[] {
+  return ranked(work).filter(lane => !Number.isNaN(spreadOf(lane).median))
+}
+
 /** Height first, then what is drawn from `top` on. */
 function panel(work: WorkResult, top: number): [number, string[]] {
-  const lanes = ranked(work)
+  const lanes = drawable(work)
   const longest = Math.max(...lanes.map(lane => spreadOf(lane).max), Number.MIN_VALUE)
   const left = MARGIN + NAMES
   const scale = (WIDTH - MARGIN - FIGURES - left) / longest
@@ -66,7 +71,7 @@ export function svg(results: Results, works: readonly WorkResult[] = results.wor
   const drawn: string[] = []
   let top = MARGIN - 8
   for (const work of works) {
-    if (ranked(work).length === 0) continue
+    if (drawable(work).length === 0) continue
     const [height, lines] = panel(work, top)
     drawn.push(...lines)
     top += height + GAP

@@ -9,7 +9,7 @@ function table(head: readonly string[], rows: ReadonlyArray<readonly string[]>):
 }
 
 export function ratioText(ratio: Ratio | null): string {
-  return ratio === null ? '–' : `${ratio.ratio.toFixed(2)} (${ratio.low.toFixed(2)}–${ratio.high.toFixed(2)})`
+  return ratio === null || Number.isNaN(ratio.ratio) ? '–' : `${ratio.ratio.toFixed(2)} (${ratio.low.toFixed(2)}–${ratio.high.toFixed(2)})`
 }
 
 function header(results: Results): string {
@@ -43,7 +43,7 @@ function columns(work: WorkResult): Column[] {
     ['', lane => lane.name === about ? `**${lane.name}**` : lane.name],
     [work.unit, lane => {
       const { median, min, max } = spreadOf(lane)
-      return `${figure(median)} (${figure(min)}–${figure(max)})`
+      return Number.isNaN(median) ? '–' : `${figure(median)} (${figure(min)}–${figure(max)})`
     }]
   ]
   if (work.unit !== 'bytes/connection') {

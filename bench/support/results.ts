@@ -35,7 +35,7 @@ export interface Results {
 
 export interface Judged {
   text: string
-  /** null: a lane is missing. */
+  /** null: a lane is missing, or has no figure. */
   ratio: Ratio | null
   met: boolean
 }
@@ -60,6 +60,7 @@ export function judge(work: WorkResult, goal: Goal): Judged {
   const to = series(work, goal.to)
   if (of === null || to === null) return { text, ratio: null, met: false }
   const ratio = pairedRatio(of, to)
+  if (Number.isNaN(ratio.ratio)) return { text, ratio: null, met: false }
   return { text, ratio, met: goal.most === undefined ? ratio.ratio >= goal.least! : ratio.ratio <= goal.most }
 }
 
@@ -79,10 +80,14 @@ export function spreadOf(lane: LaneResult, pick: (sample: Sample) => number = sa
   return spread(lane.samples.map(pick))
 }
 
-/** The best first. */
+/** The best first, those without a figure last: a process that cannot be seen has a rate alone. */
 export function ranked(work: WorkResult): LaneResult[] {
   const sign = work.better === 'lower' ? 1 : -1
-  return work.lanes.filter(lane => lane.samples.length > 0).sort((a, b) => sign * (spreadOf(a).median - spreadOf(b).median))
+  const key = (lane: LaneResult): number => {
+    const { median } = spreadOf(lane)
+    return Number.isNaN(median) ? Number.MAX_VALUE : sign * median
+  }
+  return work.lanes.filter(lane => lane.samples.length > 0).sort((a, b) => key(a) - key(b))
 }
 
 /** As many digits as the spread of a noisy machine bears. */

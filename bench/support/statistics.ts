@@ -35,8 +35,9 @@ export function median(values: readonly number[]): number {
   return quantile(sorted(values), 0.5)
 }
 
+/** Of the rounds that gave a figure. */
 export function spread(values: readonly number[]): Spread {
-  const inOrder = sorted(values)
+  const inOrder = sorted(values.filter(Number.isFinite))
   return { median: quantile(inOrder, 0.5), min: inOrder[0] ?? NaN, max: inOrder.at(-1) ?? NaN }
 }
 
