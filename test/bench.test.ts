@@ -1,5 +1,7 @@
 // The pure parts of the benchmark: its statistics, what it reads from its tools, its table and its plot, its requests and manifests.
 import { readFileSync, readdirSync } from 'node:fs'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { fault, readResponse } from '../bench/support/check.ts'
@@ -7,14 +9,14 @@ import { autocannonCommand, parseAutocannon, parseWrk, wrkCommand, wrkScript, ty
 import { positive } from '../bench/support/machine.ts'
 import { checkManifest, peerNames, PEERS, readPeer, serves } from '../bench/support/peers.ts'
 import { svg } from '../bench/support/plot.ts'
-import { parsePsTime, parseStat } from '../bench/support/process.ts'
+import { parsePsTime, parseStat, run } from '../bench/support/process.ts'
 import { markdown } from '../bench/support/report.ts'
-import { browser, fiveFieldsAnswer, hello, octetsOf, post, POSTED } from '../bench/support/requests.ts'
+import { browser, BULK as OCTETS, fiveFieldsAnswer, hello, octetsOf, post, POSTED, upload, UPLOAD_ANSWER, uploadChunked, type Request } from '../bench/support/requests.ts'
 import { figure, judge, type LaneResult, type Results, type WorkResult } from '../bench/support/results.ts'
 import { interleave, type Sample } from '../bench/support/rounds.ts'
 import { median, pairedRatio, quantile, random, spread, verdict } from '../bench/support/statistics.ts'
 import { parseLoopback } from '../bench/support/url.ts'
-import { works, worksOfUrl } from '../bench/support/works.ts'
+import { works, worksOfUrl, type BulkLoad } from '../bench/support/works.ts'
 
 const statistics = suite('bench statistics')
 
@@ -169,6 +171,43 @@ answers('the requests are what they are called', () => {
 })
 
 answers.run()
+
+const helpers = suite('bench helpers')
+
+/** What the helper for 64 MiB messages says of a server that does `serve` with each connection. */
+async function bulk(request: Request, serve: (socket: Socket) => void): Promise<string> {
+  const server = createServer(socket => {
+    socket.on('error', () => {})
+    serve(socket)
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const load: BulkLoad = { kind: 'bulk', request, answer: request.method === 'POST' ? UPLOAD_ANSWER : null, connections: 1 }
+  try {
+    return await run([process.execPath, join(import.meta.dirname, '..', 'bench', 'support', 'bulk.js'), JSON.stringify({ host: '127.0.0.1', port, load, seconds: 0 })])
+  } catch (error) {
+    return (error as Error).message
+  } finally {
+    server.close()
+  }
+}
+
+const UPLOADED = `HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ${UPLOAD_ANSWER.content.length}\r\n\r\n${UPLOAD_ANSWER.content}`
+
+helpers('an upload counts when all of it was sent before the answer', async () => {
+  for (const request of [upload, uploadChunked]) {
+    let octets = 0
+    const said = await bulk(request, socket => socket.on('data', bytes => {
+      octets += bytes.length
+      const whole = request === upload ? octets === octetsOf(upload).length + OCTETS : bytes.toString('latin1', bytes.length - 5) === '0\r\n\r\n'
+      if (whole) socket.write(UPLOADED)
+    }))
+    assert.is(JSON.parse(said).octets, OCTETS)
+    assert.match(await bulk(request, socket => socket.once('data', () => socket.pause().write(UPLOADED))), /answered before the content was sent/)
+  }
+})
+
+helpers.run()
 
 const manifests = suite('bench peers')
 

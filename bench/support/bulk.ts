@@ -3,7 +3,7 @@
 import { Buffer } from 'node:buffer'
 import { connect, type Socket } from 'node:net'
 import { BULK, octetsOf } from './requests.ts'
-import { fault, readResponse } from './check.ts'
+import { fault, PATIENCE, readResponse } from './check.ts'
 import type { BulkLoad } from './works.ts'
 
 interface Options {
@@ -32,7 +32,11 @@ function block(): Buffer {
 const BLOCK = block()
 const BLOCKS = BULK / WRITE
 
+/** Connections whose content the kernel has not taken to its end. */
+const sending = new Set<Socket>()
+
 function sendContent(socket: Socket): void {
+  sending.add(socket)
   let left = BLOCKS
   const more = (): void => {
     while (left > 0) {
@@ -42,7 +46,9 @@ function sendContent(socket: Socket): void {
         return
       }
     }
-    if (chunked) socket.write(END)
+    // A block is more than a socket holds back: behind the last one comes a `drain`, and then this.
+    if (chunked) socket.write(END, () => sending.delete(socket))
+    else sending.delete(socket)
   }
   more()
 }
@@ -80,6 +86,7 @@ function receiveAnswer(socket: Socket): void {
     if (response === null) return
     const wrong = fault(response, load.answer!)
     if (wrong !== '') fail(wrong)
+    if (sending.has(socket)) fail('answered before the content was sent')
     bytes = bytes.subarray(response.length)
     next(socket, /\bclose\b/i.test(response.fields.get('connection') ?? ''))
   })
@@ -161,6 +168,7 @@ function open(): void {
   const socket: Socket = uploading ? connect({ host, port }, () => begin(socket)) : receiveContent()
   if (uploading) receiveAnswer(socket)
   socket.setNoDelay(true)
+  socket.setTimeout(PATIENCE, () => fail(`nothing for ${PATIENCE / 1000} s`))
   socket.on('error', error => fail(error.message))
   // Closing after a message is `next`'s to see; this is in the middle of one.
   socket.on('end', () => { if (!socket.destroyed) fail('closed in the middle of a message') })

@@ -17,7 +17,8 @@ export interface Response {
   length: number
 }
 
-const PATIENCE = 15_000
+/** Milliseconds without a word from the peer. */
+export const PATIENCE = 15_000
 
 /** The first response in `bytes`, or null while it is incomplete. `ended`: no more will come. */
 export function readResponse(bytes: Buffer, ended: boolean): Response | null {

@@ -2,7 +2,7 @@
 // Says `ready` when the first count stands, goes on when told to, and says it again at the second.
 import { connect, type Socket } from 'node:net'
 import { octetsOf } from './requests.ts'
-import { readResponse } from './check.ts'
+import { PATIENCE, readResponse } from './check.ts'
 import type { IdleLoad } from './works.ts'
 
 const { host, port, load } = JSON.parse(process.argv[2]!) as { host: string; port: number; load: IdleLoad }
@@ -17,20 +17,25 @@ function served(count: number): Promise<Socket> {
     let left = count
     const socket: Socket = connect({ host, port }, () => socket.write(octets, 'latin1'))
     let bytes: Buffer = Buffer.alloc(0)
-    socket.on('error', error => {
-      process.stderr.write(`idle connection ${held.length}: ${error.message}\n`)
+    const fail = (reason: string): never => {
+      process.stderr.write(`idle connection ${held.length}: ${reason}\n`)
       process.exit(1)
-    })
+    }
+    socket.on('error', error => fail(error.message))
+    socket.setTimeout(PATIENCE, () => fail(`nothing for ${PATIENCE / 1000} s`))
     socket.on('data', chunk => {
       bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk])
       const response = readResponse(bytes, false)
       if (response === null) return
       bytes = Buffer.alloc(0)
       if (--left > 0) socket.write(octets, 'latin1')
-      else resolve(socket)
+      else {
+        socket.setTimeout(0)
+        resolve(socket)
+      }
     })
     // A server that closes an idle connection would be measured without it.
-    socket.on('end', () => process.exit(1))
+    socket.on('end', () => fail('closed'))
   })
 }
 
