@@ -9,7 +9,7 @@ import { autocannonCommand, parseAutocannon, parseWrk, wrkCommand, wrkScript, ty
 import { positive } from '../bench/support/machine.ts'
 import { checkManifest, peerNames, PEERS, readPeer, serves } from '../bench/support/peers.ts'
 import { svg } from '../bench/support/plot.ts'
-import { parsePsTime, parseStat, run } from '../bench/support/process.ts'
+import { parsePsTime, parseStat, run, start, stop } from '../bench/support/process.ts'
 import { markdown } from '../bench/support/report.ts'
 import { browser, BULK as OCTETS, fiveFieldsAnswer, hello, octetsOf, post, POSTED, upload, UPLOAD_ANSWER, uploadChunked, type Request } from '../bench/support/requests.ts'
 import { figure, judge, type LaneResult, type Results, type WorkResult } from '../bench/support/results.ts'
@@ -206,6 +206,37 @@ helpers('an upload counts when all of it was sent before the answer', async () =
     assert.match(await bulk(request, socket => socket.once('data', () => socket.pause().write(UPLOADED))), /answered before the content was sent/)
   }
 })
+
+const gone = (pid: number): boolean => {
+  try {
+    // A zombie that nobody has waited for has ended too.
+    return /^\d+ \(.*\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+  } catch {
+    return true
+  }
+}
+
+async function soon(holds: () => boolean, what: string): Promise<void> {
+  for (let i = 0; i < 100 && !holds(); i++) await new Promise(resolve => setTimeout(resolve, 20))
+  assert.ok(holds(), what)
+}
+
+if (process.platform === 'linux') {
+  helpers('what a program started ends with it, also when it ended by itself, also outside its group', async () => {
+    const program = (then: string): string[] => [process.execPath, '-e', `
+      const { spawn } = require('node:child_process')
+      const pids = [true, false].map(detached => spawn('sleep', ['60'], { detached, stdio: ['ignore', 'inherit', 'ignore'] }).pid)
+      console.log(pids.join(' '))
+      ${then}`]
+    const started = start(program('setInterval(() => {}, 1000)'))
+    const pids = await new Promise<number[]>(resolve => started.stdout!.once('data', text => resolve(String(text).split(' ').map(Number))))
+    await stop(started)
+    for (const pid of pids) await soon(() => gone(pid), 'stopped')
+    // Its own group alone can be found then; a pipe that is held open would keep `run` waiting.
+    const said = await run([process.execPath, '-e', "console.log(require('node:child_process').spawn('sleep', ['60'], { stdio: 'inherit' }).pid); process.exit()"])
+    await soon(() => gone(Number(said)), 'ended by itself')
+  })
+}
 
 helpers.run()
 

@@ -50,7 +50,11 @@ export function start(command: readonly string[], options: { cwd?: string; env?:
   const child = spawn(command[0]!, command.slice(1), { detached: true, stdio: ['ignore', 'pipe', 'pipe'], ...options })
   live.add(child)
   child.on('error', () => live.delete(child))
-  child.on('exit', () => live.delete(child))
+  child.on('exit', () => {
+    live.delete(child)
+    // What it left of its group goes too: a server that fails at start, an installation with a daemon that holds our pipe.
+    signalGroup(child, 'SIGKILL')
+  })
   return child
 }
 
@@ -62,15 +66,31 @@ function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
   }
 }
 
-/** Asked to end, made to after two seconds. */
+function killEach(pids: readonly number[]): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // it ended by itself
+    }
+  }
+}
+
+/** It and what it started, in a group of their own or not. */
+function pidsOf(child: ChildProcess): number[] {
+  return child.pid === undefined ? [] : family([child.pid]).map(({ pid }) => pid)
+}
+
+/** Asked to end, made to after two seconds, with all it started. */
 export async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
+  const pids = pidsOf(child)
   const gone = new Promise<void>(resolve => child.once('exit', () => resolve()))
   signalGroup(child, 'SIGTERM')
   const timer = setTimeout(() => signalGroup(child, 'SIGKILL'), 2000)
   await gone
   clearTimeout(timer)
-  signalGroup(child, 'SIGKILL')
+  killEach(pids.filter(pid => pid !== child.pid))
 }
 
 /** Runs to its end; rejects with the end of what it said. */
@@ -93,7 +113,11 @@ export function run(command: readonly string[], options: { cwd?: string; env?: N
 /** What is still running when the bench is interrupted ends with it. */
 export function endWithUs(cleanUp: () => void = () => {}): void {
   const end = (): void => {
-    for (const child of live) signalGroup(child, 'SIGKILL')
+    for (const child of live) {
+      const pids = pidsOf(child)
+      signalGroup(child, 'SIGKILL')
+      killEach(pids)
+    }
     cleanUp()
   }
   process.on('exit', end)
@@ -141,8 +165,8 @@ function entries(): Entry[] {
   })
 }
 
-/** `pid` and what it started: a master with workers is one server. */
-function family(pid: number): Entry[] {
+/** `pids` and what they started: a master with workers is one server. */
+function family(pids: readonly number[]): Entry[] {
   const all = entries()
   const members = new Map<number, Entry>()
   const add = (id: number): void => {
@@ -151,19 +175,19 @@ function family(pid: number): Entry[] {
     members.set(id, entry)
     for (const child of all) if (child.parent === id) add(child.pid)
   }
-  add(pid)
+  pids.forEach(add)
   return [...members.values()]
 }
 
 export function cpuTime(pid: number): CpuTime {
-  const members = family(pid)
+  const members = family([pid])
   if (members.length === 0) throw new Error(`process ${pid} is gone`)
   return members.reduce((sum, { cpu }) => ({ user: sum.user + cpu.user, system: sum.system + cpu.system }), { user: 0, system: 0 })
 }
 
 /** Resident memory, bytes. */
 export function residentBytes(pid: number): number {
-  return family(pid).reduce((sum, entry) => {
+  return family([pid]).reduce((sum, entry) => {
     if (!LINUX) return sum + 1024 * Number(execFileSync('ps', ['-o', 'rss=', '-p', String(entry.pid)], { encoding: 'utf8' }))
     const rss = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${entry.pid}/status`, 'latin1'))
     return sum + 1024 * Number(rss?.[1] ?? 0)
