@@ -82,7 +82,7 @@ function running(url: URL): Server {
   const port = Number(url.port || (secure ? 443 : 80))
   const pid = listenerPid(port)
   if (pid === null) say(`${url.href}: its process cannot be seen; throughput and latency only`)
-  return { host: url.hostname.replace(/^\[|\]$/g, ''), port, secure, pid, stop: async () => {} }
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port, secure, pid, fate: () => '', stop: async () => {} }
 }
 
 async function measureWork(plan: Plan, work: Work, position: string): Promise<WorkResult> {

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import { fault, readResponse } from '../bench/support/check.ts'
 import { autocannonCommand, parseAutocannon, parseWrk, wrkCommand, wrkScript, type Order } from '../bench/support/load.ts'
 import { positive } from '../bench/support/machine.ts'
-import { checkManifest, peerNames, PEERS, readPeer, serves } from '../bench/support/peers.ts'
+import { checkManifest, lastWords, peerNames, PEERS, readPeer, serves } from '../bench/support/peers.ts'
 import { svg } from '../bench/support/plot.ts'
 import { parsePsTime, parseStat, run, start, stop } from '../bench/support/process.ts'
 import { markdown } from '../bench/support/report.ts'
@@ -280,6 +280,14 @@ manifests('what is wrong with a manifest is said, with its file', () => {
   ]
   for (const [manifest, message] of wrong) assert.throws(() => checkManifest(manifest, 'f'), message)
   assert.throws(() => readPeer('nobody'), /no such peer: nobody/)
+})
+
+manifests('what a server says when it fails is told by the line that names the error', () => {
+  assert.is(lastWords("/x.js:1\nthrow new Error('no')\n^\n\nError: no database\n    at x.js:1\n\nNode.js v20.0.0\n"), 'Error: no database')
+  assert.is(lastWords('Traceback (most recent call last):\n  File "x"\nValueError: no\n'), 'ValueError: no')
+  assert.is(lastWords('panic: no\n\ngoroutine 1\nexit status 2\n'), 'panic: no')
+  assert.is(lastWords('one\ntwo\n'), 'two')
+  assert.is(lastWords(''), '')
 })
 
 manifests("somebody's own server is asked what any server can answer", () => {

@@ -49,6 +49,8 @@ export interface RunningPeer {
   secure: boolean
   /** Of its manifest. */
   collect?: NodeJS.Signals | undefined
+  /** How it ended; '' while it runs. */
+  fate(): string
   stop(): Promise<void>
 }
 
@@ -107,9 +109,9 @@ export async function prepare(peer: Peer, say: (text: string) => void): Promise<
   if (peer.install === undefined || existsSync(join(peer.folder, peer.installed!))) return ''
   say(`installing ${peer.name}: ${peer.install.join(' ')}`)
   try {
-    await run(command(peer.install), { cwd: peer.folder })
+    await run(command(peer.install), { cwd: peer.folder, inherit: true })
   } catch (error) {
-    return `its installation failed: ${String((error as Error).message).split('\n').slice(0, 3).join(' ')}`
+    return `its installation failed: ${(error as Error).message.split('\n')[0]}`
   }
   return existsSync(join(peer.folder, peer.installed!)) ? '' : `its installation did not make ${peer.installed}`
 }
@@ -142,11 +144,25 @@ function accepts(port: number): Promise<boolean> {
   })
 }
 
-async function untilItListens(child: ChildProcess, port: number, name: string, said: () => string): Promise<void> {
+/** Of what a program said, the line that names the error, else the last. */
+export function lastWords(said: string): string {
+  const lines = said.trim().split('\n')
+  // Node and Go say more behind it, Python before.
+  return (lines.find(line => /^(?:\w*(?:Error|Exception)\b|(?:error|fatal|panic):)/.test(line)) ?? lines.at(-1)!).trim()
+}
+
+/** '' while it runs. */
+function fate(child: ChildProcess, said: string): string {
+  if (child.exitCode === null && child.signalCode === null) return ''
+  return `it ended (${child.signalCode ?? `exit code ${child.exitCode}`}): ${lastWords(said) || 'it said nothing'}`
+}
+
+async function untilItListens(child: ChildProcess, port: number, said: () => string): Promise<void> {
   const deadline = performance.now() + START_WITHIN
   while (!(await accepts(port))) {
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${name} ended at once:\n${said()}`)
-    if (performance.now() > deadline) throw new Error(`${name} does not listen on port ${port}:\n${said()}`)
+    const ended = fate(child, said())
+    if (ended !== '') throw new Error(ended)
+    if (performance.now() > deadline) throw new Error(`does not listen on port ${port} within ${START_WITHIN / 1000} s${said() === '' ? '' : `: ${lastWords(said())}`}`)
     await new Promise(resolve => setTimeout(resolve, 20))
   }
 }
@@ -172,10 +188,10 @@ export async function startPeer(peer: Peer, serving: Serving): Promise<RunningPe
   child.stderr!.setEncoding('utf8').on('data', (text: string) => { said = (said + text).slice(-4000) })
   child.on('error', error => { said += String(error) })
   try {
-    await untilItListens(child, port, peer.name, () => said.trim())
+    await untilItListens(child, port, () => said)
   } catch (error) {
     if (child.pid !== undefined) await stop(child)
     throw error
   }
-  return { pid: child.pid!, host: '127.0.0.1', port, secure, collect: peer.collect, stop: () => stop(child) }
+  return { pid: child.pid!, host: '127.0.0.1', port, secure, collect: peer.collect, fate: () => fate(child, said), stop: () => stop(child) }
 }

@@ -159,6 +159,10 @@ export async function measureAnew({ name, load }: Pick<Lane, 'name' | 'load'>, b
     await checkAnswers(driven)
     await warmUp(driven)
     return await measure(driven, seconds)
+  } catch (error) {
+    // That it is gone says less than what it said.
+    const fate = server.fate()
+    throw fate === '' ? error : new Error(fate)
   } finally {
     await server.stop()
   }
