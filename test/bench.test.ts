@@ -13,7 +13,7 @@ import { parsePsTime, parseStat, run, start, stop } from '../bench/support/proce
 import { markdown } from '../bench/support/report.ts'
 import { browser, BULK as OCTETS, fiveFieldsAnswer, hello, octetsOf, post, POSTED, upload, UPLOAD_ANSWER, uploadChunked, type Request } from '../bench/support/requests.ts'
 import { figure, judge, type LaneResult, type Results, type WorkResult } from '../bench/support/results.ts'
-import { interleave, type Sample } from '../bench/support/rounds.ts'
+import { interleave, measureAnew, type Sample } from '../bench/support/rounds.ts'
 import { median, pairedRatio, quantile, random, spread, verdict } from '../bench/support/statistics.ts'
 import { parseLoopback } from '../bench/support/url.ts'
 import { works, worksOfUrl, type BulkLoad } from '../bench/support/works.ts'
@@ -80,14 +80,14 @@ tools('the wrk script sends exactly the octets, as often as they are pipelined',
 
 tools('what wrk says at its end is read exactly', () => {
   const output = 'Running 2s test @ http://127.0.0.1:8090/\n  1 threads and 64 connections\nRequests/sec: 156178.92\nFIGURES 312360 2000110 361 3430 1 2 3 4 5\n'
-  assert.equal(parseWrk(output), { requests: 312_360, seconds: 2.00011, p50: 0.361, p99: 3.43, errors: 15 })
+  assert.equal(parseWrk(output), { requests: 312_360, seconds: 2.00011, p50: 0.361, p99: 3.43, errors: 11, refused: 4 })
   assert.ok(Number.isNaN(parseWrk('FIGURES 10 1000000 500 0 0 0 0 0 0\n').p99))
   assert.throws(() => parseWrk('unable to connect to 127.0.0.1:8090 Connection refused\n'), /Connection refused/)
 })
 
 tools('what autocannon says is read too', () => {
   const report = { duration: 2.02, errors: 1, timeouts: 0, non2xx: 2, requests: { total: 90_000 }, latency: { p50: 1, p99: 4 } }
-  assert.equal(parseAutocannon(`${JSON.stringify(report)}\n`), { requests: 90_000, seconds: 2.02, p50: 1, p99: 4, errors: 3 })
+  assert.equal(parseAutocannon(`${JSON.stringify(report)}\n`), { requests: 90_000, seconds: 2.02, p50: 1, p99: 4, errors: 1, refused: 2 })
 })
 
 tools('the command lines', () => {
@@ -237,6 +237,29 @@ if (process.platform === 'linux') {
     await soon(() => gone(Number(said)), 'ended by itself')
   })
 }
+
+helpers('a server that answers something else after its load than before is left out', async () => {
+  let content = 'ok'
+  let answers = 0
+  const server = createServer(socket => {
+    socket.on('error', () => {})
+    socket.on('data', () => {
+      if (++answers > 10) content = 'no'
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n${content}`)
+    })
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const load = { kind: 'requests' as const, request: hello, answer: null, connections: 1, pipeline: 1 }
+  try {
+    await measureAnew({ name: 'x', load }, async () => ({ host: '127.0.0.1', port, secure: false, pid: null, fate: () => '', stop: async () => {} }), 1)
+    assert.unreachable()
+  } catch (error) {
+    assert.match((error as Error).message, /^after its load: content "no" \(2 octets\), not "ok" \(2\)$/)
+  } finally {
+    server.close()
+  }
+})
 
 helpers.run()
 

@@ -25,8 +25,10 @@ export interface LoadResult {
   /** Milliseconds. */
   p50: number
   p99: number
-  /** Broken connections, timeouts, and answers other than 2xx. */
+  /** Broken connections and timeouts. */
   errors: number
+  /** Answers with a status other than 2xx; wrk counts from 400 on. */
+  refused: number
 }
 
 const ROOT = join(import.meta.dirname, '..', '..', '..')
@@ -71,9 +73,9 @@ export function wrkScript(request: Request, pipeline: number): string {
 export function parseWrk(output: string): LoadResult {
   const line = /^FIGURES ([\d ]+)$/m.exec(output)
   if (line === null) throw new Error(`wrk said nothing that counts:\n${output.trim().slice(-1000)}`)
-  const [requests, duration, p50, p99, ...errors] = line[1]!.split(' ').map(Number)
+  const [requests, duration, p50, p99, connect, read, write, refused, timeout] = line[1]!.split(' ').map(Number) as [number, number, number, number, number, number, number, number, number]
   // Now and then wrk loses its histogram's end and gives 0 for a high percentile.
-  return { requests: requests!, seconds: duration! / 1e6, p50: p50! / 1e3, p99: p99! < p50! ? NaN : p99! / 1e3, errors: errors.reduce((sum, n) => sum + n, 0) }
+  return { requests, seconds: duration / 1e6, p50: p50 / 1e3, p99: p99 < p50 ? NaN : p99 / 1e3, errors: connect + read + write + timeout, refused }
 }
 
 interface AutocannonReport {
@@ -93,7 +95,8 @@ export function parseAutocannon(output: string): LoadResult {
     seconds: report.duration,
     p50: report.latency.p50,
     p99: report.latency.p99,
-    errors: report.errors + report.non2xx
+    errors: report.errors,
+    refused: report.non2xx
   }
 }
 
