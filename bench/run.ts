@@ -8,7 +8,7 @@ import { tool } from './support/load.ts'
 import { machine, positive } from './support/machine.ts'
 import { peerNames, prepare, readPeer, ROOT, serves, startPeer, versionOf, type Peer } from './support/peers.ts'
 import { svg } from './support/plot.ts'
-import { endWithUs, listenerPid, pinned } from './support/process.ts'
+import { endWithUs, listenerPids, pinned } from './support/process.ts'
 import { markdown } from './support/report.ts'
 import { figure, subject, type Results, type WorkResult } from './support/results.ts'
 import { accessLogFile, interleave, measureAnew, type Sample, type Server } from './support/rounds.ts'
@@ -80,9 +80,10 @@ function reason(error: unknown): string {
 function running(url: URL): Server {
   const secure = url.protocol === 'https:'
   const port = Number(url.port || (secure ? 443 : 80))
-  const pid = listenerPid(port)
-  if (pid === null) say(`${url.href}: its process cannot be seen; throughput and latency only`)
-  return { host: url.hostname.replace(/^\[|\]$/g, ''), port, secure, pid, fate: () => '', stop: async () => {} }
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  const pids = listenerPids(host, port)
+  if (pids.length === 0) say(`${url.href}: its process cannot be seen; throughput and latency only`)
+  return { host, port, secure, pids, fate: () => '', stop: async () => {} }
 }
 
 async function measureWork(plan: Plan, work: Work, position: string): Promise<WorkResult> {

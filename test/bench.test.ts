@@ -9,7 +9,7 @@ import { autocannonCommand, parseAutocannon, parseWrk, wrkCommand, wrkScript, ty
 import { positive } from '../bench/support/machine.ts'
 import { checkManifest, lastWords, peerNames, PEERS, readPeer, serves } from '../bench/support/peers.ts'
 import { svg } from '../bench/support/plot.ts'
-import { parsePsTime, parseStat, run, start, stop } from '../bench/support/process.ts'
+import { listenedAddress, listenerPids, parsePsTime, parseStat, run, start, stop } from '../bench/support/process.ts'
 import { markdown } from '../bench/support/report.ts'
 import { browser, BULK as OCTETS, fiveFieldsAnswer, hello, octetsOf, post, POSTED, upload, UPLOAD_ANSWER, uploadChunked, type Request } from '../bench/support/requests.ts'
 import { figure, judge, type LaneResult, type Results, type WorkResult } from '../bench/support/results.ts'
@@ -102,6 +102,20 @@ tools('the command lines', () => {
 tools('a line of /proc/PID/stat, whatever the command is called', () => {
   const line = '1234 (a b) c) S 77 1234 1234 0 -1 4194304 100 0 0 0 250 50 7 3 20 0 11 0 5000 1 2'
   assert.equal(parseStat(line, 100), { pid: 1234, parent: 77, cpu: { user: 2.57, system: 0.53 } })
+})
+
+tools('a listener is told by its address, too', async () => {
+  assert.is(listenedAddress('0100007F', 'LE'), '7f000001')
+  assert.is(listenedAddress('7F000001', 'BE'), '7f000001')
+  assert.is(listenedAddress('0000000000000000FFFF00000100007F', 'LE'), '7f000001')
+  assert.is(listenedAddress('00000000000000000000000001000000', 'LE'), '1'.padStart(32, '0'))
+  if (process.platform !== 'linux') return
+  const server = createServer()
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.2', resolve))
+  const { port } = server.address() as AddressInfo
+  assert.equal(listenerPids('127.0.0.2', port), [process.pid])
+  for (const host of ['127.0.0.1', '::1', 'localhost']) assert.equal(listenerPids(host, port), [])
+  server.close()
 })
 
 tools("ps's times", () => {
@@ -252,7 +266,7 @@ helpers('a server that answers something else after its load than before is left
   const { port } = server.address() as AddressInfo
   const load = { kind: 'requests' as const, request: hello, answer: null, connections: 1, pipeline: 1 }
   try {
-    await measureAnew({ name: 'x', load }, async () => ({ host: '127.0.0.1', port, secure: false, pid: null, fate: () => '', stop: async () => {} }), 1)
+    await measureAnew({ name: 'x', load }, async () => ({ host: '127.0.0.1', port, secure: false, pids: [], fate: () => '', stop: async () => {} }), 1)
     assert.unreachable()
   } catch (error) {
     assert.match((error as Error).message, /^after its load: content "no" \(2 octets\), not "ok" \(2\)$/)

@@ -43,7 +43,8 @@ export interface Serving {
 }
 
 export interface RunningPeer {
-  pid: number
+  /** Its eldest processes; none: they cannot be seen. */
+  pids: readonly number[]
   host: string
   port: number
   secure: boolean
@@ -193,5 +194,5 @@ export async function startPeer(peer: Peer, serving: Serving): Promise<RunningPe
     if (child.pid !== undefined) await stop(child)
     throw error
   }
-  return { pid: child.pid!, host: '127.0.0.1', port, secure, collect: peer.collect, fate: () => fate(child, said), stop: () => stop(child) }
+  return { pids: [child.pid!], host: '127.0.0.1', port, secure, collect: peer.collect, fate: () => fate(child, said), stop: () => stop(child) }
 }

@@ -1,7 +1,7 @@
 // Processes seen from outside: started on a core of their own, their CPU time and memory, ended with all they started.
 import { execFileSync, spawn, type ChildProcess, type StdioOptions } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, endianness } from 'node:os'
 import { delimiter, join } from 'node:path'
 
 /** Seconds. */
@@ -179,33 +179,54 @@ function family(pids: readonly number[]): Entry[] {
   return [...members.values()]
 }
 
-export function cpuTime(pid: number): CpuTime {
-  const members = family([pid])
-  if (members.length === 0) throw new Error(`process ${pid} is gone`)
+export function cpuTime(pids: readonly number[]): CpuTime {
+  const members = family(pids)
+  for (const pid of pids) if (!members.some(member => member.pid === pid)) throw new Error(`process ${pid} is gone`)
   return members.reduce((sum, { cpu }) => ({ user: sum.user + cpu.user, system: sum.system + cpu.system }), { user: 0, system: 0 })
 }
 
 /** Resident memory, bytes. */
-export function residentBytes(pid: number): number {
-  return family([pid]).reduce((sum, entry) => {
+export function residentBytes(pids: readonly number[]): number {
+  return family(pids).reduce((sum, entry) => {
     if (!LINUX) return sum + 1024 * Number(execFileSync('ps', ['-o', 'rss=', '-p', String(entry.pid)], { encoding: 'utf8' }))
     const rss = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${entry.pid}/status`, 'latin1'))
     return sum + 1024 * Number(rss?.[1] ?? 0)
   }, 0)
 }
 
-/** Whoever listens on that TCP port of this machine, or null: not ours, not Linux, or not to be seen. The eldest of its family. */
-export function listenerPid(port: number): number | null {
-  if (!LINUX) return null
-  const inodes = new Set<string>()
+/** The octets of an address in /proc/net/tcp, hexadecimal: it has them in words of the machine's order. An IPv4 address within IPv6 is one of four. */
+export function listenedAddress(field: string, order: 'LE' | 'BE' = endianness()): string {
+  const words = field.match(/.{8}/g) ?? []
+  const octets = words.map(word => order === 'LE' ? word.match(/../g)!.reverse().join('') : word).join('').toLowerCase()
+  return octets.startsWith('00000000000000000000ffff') ? octets.slice(24) : octets
+}
+
+const LOOPBACK6 = '1'.padStart(32, '0')
+
+/** What a listener's address must be to be reached at `host`, the most specific first; `/proc/net/tcp` has no names. */
+function addressesOf(host: string): string[] {
+  const hex = (address: string): string => address.split('.').map(octet => Number(octet).toString(16).padStart(2, '0')).join('')
+  if (host === '::1') return [LOOPBACK6, '0'.repeat(32)]
+  return [...(host === 'localhost' ? [hex('127.0.0.1'), LOOPBACK6] : [hex(host)]), '0'.repeat(8), '0'.repeat(32)]
+}
+
+/** Who listens at that loopback address of this machine, the eldest of each family: several with SO_REUSEPORT. None: not ours, not Linux, or not to be seen. */
+export function listenerPids(host: string, port: number): number[] {
+  if (!LINUX) return []
+  const sockets = new Map<string, Set<string>>()
   for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
     if (!existsSync(table)) continue
     for (const line of readFileSync(table, 'latin1').split('\n').slice(1)) {
       const fields = line.trim().split(/\s+/)
-      // state 0A: LISTEN; the local address ends in the port, hexadecimal
-      if (fields[3] === '0A' && parseInt(fields[1]!.split(':')[1]!, 16) === port) inodes.add(`socket:[${fields[9]}]`)
+      const [address, number] = (fields[1] ?? '').split(':')
+      // state 0A: LISTEN
+      if (fields[3] !== '0A' || parseInt(number!, 16) !== port) continue
+      const key = listenedAddress(address!)
+      sockets.set(key, (sockets.get(key) ?? new Set()).add(`socket:[${fields[9]}]`))
     }
   }
+  const inodes = sockets.get(addressesOf(host).find(address => sockets.has(address)) ?? '')
+  if (inodes === undefined) return []
   const holders = entries().filter(({ pid }) => {
     try {
       return readdirSync(`/proc/${pid}/fd`).some(fd => inodes.has(readlinkSync(`/proc/${pid}/fd/${fd}`)))
@@ -214,5 +235,5 @@ export function listenerPid(port: number): number | null {
     }
   })
   const pids = new Set(holders.map(holder => holder.pid))
-  return holders.find(holder => !pids.has(holder.parent))?.pid ?? null
+  return holders.filter(holder => !pids.has(holder.parent)).map(holder => holder.pid)
 }

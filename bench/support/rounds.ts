@@ -25,8 +25,7 @@ export interface Sample {
   errors: number
 }
 
-/** `pid` null: its CPU time cannot be seen. */
-export type Server = Omit<RunningPeer, 'pid'> & { pid: number | null }
+export type Server = RunningPeer
 
 /** Of a lane: the server it drives, and how. */
 interface Driven {
@@ -43,7 +42,7 @@ const WARM_UP_SECONDS = 2
 const CONNECTING_SECONDS = 1
 
 function cpu(driven: Driven): CpuTime {
-  return driven.server.pid === null ? { user: NaN, system: NaN } : cpuTime(driven.server.pid)
+  return driven.server.pids.length === 0 ? { user: NaN, system: NaN } : cpuTime(driven.server.pids)
 }
 
 /** CPU time of the server, and how many units of work it was for. */
@@ -89,24 +88,24 @@ async function measureBulk(driven: Driven, load: BulkLoad, seconds: number): Pro
 const pause = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
 /** After garbage was collected twice, where the server lets us ask for it, and all is quiet. */
-async function settledBytes(pid: number, collect: NodeJS.Signals | undefined): Promise<number> {
+async function settledBytes(pids: readonly number[], collect: NodeJS.Signals | undefined): Promise<number> {
   for (let i = 0; i < 2; i++) {
-    if (collect !== undefined) process.kill(pid, collect)
+    if (collect !== undefined) for (const pid of pids) process.kill(pid, collect)
     await pause(500)
   }
-  return residentBytes(pid)
+  return residentBytes(pids)
 }
 
 async function measureIdle(driven: Driven, load: IdleLoad): Promise<Sample> {
-  const { host, port, pid, collect } = driven.server
-  if (pid === null) throw new Error('its process cannot be seen')
+  const { host, port, pids, collect } = driven.server
+  if (pids.length === 0) throw new Error('its process cannot be seen')
   const child = start(helper('idle', { host, port, load }), { stdio: ['pipe', 'pipe', 2] })
   const readings: number[] = []
   // The helper says `ready` at each stage and goes on when it is told to.
   await new Promise<void>((resolve, reject) => {
     child.once('exit', () => reject(new Error(`${driven.name}: the idle connections broke`)))
     child.stdout!.setEncoding('utf8').on('data', () => {
-      settledBytes(pid, collect).then(bytes => {
+      settledBytes(pids, collect).then(bytes => {
         readings.push(bytes)
         if (readings.length === 2) resolve()
         else child.stdin!.write('go\n')
