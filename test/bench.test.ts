@@ -95,6 +95,7 @@ tools('the command lines', () => {
   assert.is(wrkCommand({ ...ORDER, secure: true, host: '::1' }, 's.lua').at(-1), 'https://[::1]:8090/')
   const words = autocannonCommand({ ...ORDER, request: post })
   assert.equal(words.slice(-1), ['http://127.0.0.1:8090/post'])
+  assert.is(autocannonCommand({ ...ORDER, secure: true, host: '::1' }).at(-1), 'https://[::1]:8090/')
   assert.ok(words.includes(POSTED) && words.includes('Content-Type=application/json'))
   assert.not(words.some(word => word.startsWith('Content-Length=')), 'autocannon counts the octets itself')
 })

@@ -100,9 +100,12 @@ export function parseAutocannon(output: string): LoadResult {
   }
 }
 
+function origin({ host, port, secure }: Order): string {
+  return `${secure ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
 export function wrkCommand(order: Order, script: string): string[] {
-  const url = `${order.secure ? 'https' : 'http'}://${order.host.includes(':') ? `[${order.host}]` : order.host}:${order.port}/`
-  return ['wrk', '-t1', '-c', String(order.connections), '-d', `${order.seconds}s`, '--timeout', '10s', '-s', script, url]
+  return ['wrk', '-t1', '-c', String(order.connections), '-d', `${order.seconds}s`, '--timeout', '10s', '-s', script, `${origin(order)}/`]
 }
 
 export function autocannonCommand(order: Order): string[] {
@@ -111,7 +114,7 @@ export function autocannonCommand(order: Order): string[] {
   return [
     process.execPath, join(ROOT, 'node_modules', 'autocannon', 'autocannon.js'), '-j', '-n', '-c', String(order.connections), '-d', String(order.seconds),
     '-p', String(order.pipeline), '-m', request.method, ...fields, ...(request.content === '' ? [] : ['-b', request.content]),
-    `${order.secure ? 'https' : 'http'}://${order.host}:${order.port}${request.target}`
+    `${origin(order)}${request.target}`
   ]
 }
 
