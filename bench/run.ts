@@ -141,7 +141,7 @@ async function main(): Promise<void> {
     process.stdout.write(`${usage(table)}\n`)
     return
   }
-  const all = url === null ? table : worksOfUrl(table, url.pathname + url.search)
+  const all = url === null ? table : worksOfUrl(table, url.pathname + url.search, url.protocol === 'https:')
   const asked = values.peers?.split(',').filter(name => name !== '') ?? null
   for (const name of asked ?? []) readPeer(name)
   const chosen = positionals.length === 0 ? all : positionals.map(name => {

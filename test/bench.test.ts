@@ -338,6 +338,13 @@ manifests("somebody's own server is asked what any server can answer", () => {
   }
 })
 
+manifests('a server that speaks https is measured beside others that do', () => {
+  for (const work of worksOfUrl(works('/dev/null'), '/', true)) {
+    assert.ok(work.title.endsWith('over TLS'))
+    assert.ok(work.lanes.slice(1).every(lane => lane.serving.secure === true))
+  }
+})
+
 manifests.run()
 
 const reports = suite('bench reports')

@@ -153,11 +153,13 @@ export function works(accessLog: string): Work[] {
   ]
 }
 
-/** What can be asked of somebody's own server at `url`: whatever it answers first must come back every time. */
-export function worksOfUrl(all: readonly Work[], target: string): Work[] {
+/** What can be asked of somebody's own server: whatever it answers first must come back every time. `secure`: it speaks https, and so do those beside it. */
+export function worksOfUrl(all: readonly Work[], target: string, secure = false): Work[] {
   return all.filter(({ name }) => ['hello', 'browser', 'pipelined', 'close'].includes(name)).map(work => {
     const { load } = work.lanes[0]!
     if (load.kind !== 'requests') return work
-    return { ...work, lanes: [lane('url', { ...load, request: { ...load.request, target }, answer: null }), ...work.lanes] }
+    const others = secure ? work.lanes.map(lane => ({ ...lane, serving: { ...lane.serving, secure } })) : work.lanes
+    const title = secure ? `${work.title}, over TLS` : work.title
+    return { ...work, title, lanes: [lane('url', { ...load, request: { ...load.request, target }, answer: null }), ...others] }
   })
 }
