@@ -314,7 +314,8 @@ manifests('what is wrong with a manifest is said, with its file', () => {
   const wrong: Array<[object, RegExp]> = [
     [{ ...right, name: 'a b' }, /f: name/], [{ ...right, start: [] }, /f: start/], [{ ...right, start: 'node' }, /f: start/], [{ ...right, port: '80' }, /f: port/],
     [{ ...right, port: 70_000 }, /f: port/], [{ ...right, install: ['npm', 'ci'] }, /f: install needs installed/], [{ ...right, other: 1 }, /f: unknown key: other/],
-    [{ ...right, scenarios: ['hallo'] }, /f: unknown scenario: hallo/], [{ ...right, secure: 'yes' }, /f: secure/], [{ ...right, collect: 'usr2' }, /f: collect/]
+    [{ ...right, scenarios: ['hallo'] }, /f: unknown scenario: hallo/], [{ ...right, secure: 'yes' }, /f: secure/], [{ ...right, collect: 'usr2' }, /f: collect/],
+    [{ ...right, collect: 'SIGFOO' }, /f: collect/], [{ ...right, scenarios: [] }, /f: scenarios/], [{ ...right, install: [], installed: 'x' }, /f: install/]
   ]
   for (const [manifest, message] of wrong) assert.throws(() => checkManifest(manifest, 'f'), message)
   assert.throws(() => readPeer('nobody'), /no such peer: nobody/)

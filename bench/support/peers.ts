@@ -2,7 +2,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { connect, createServer, type AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
+import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onCore, run, SERVER_CORE, start, stop, which } from './process.ts'
 
@@ -71,22 +71,30 @@ export function checkManifest(value: unknown, where: string): Manifest {
   const words = (key: string): boolean => Array.isArray(manifest[key]) && manifest[key].every(word => typeof word === 'string')
   if (typeof manifest['name'] !== 'string' || !/^[\w.-]+$/.test(manifest['name'])) wrong('name must be a word')
   for (const key of ['start', 'version']) if (!words(key) || (manifest[key] as string[]).length === 0) wrong(`${key} must be a list of words`)
-  for (const key of ['install', 'needs', 'scenarios']) if (key in manifest && !words(key)) wrong(`${key} must be a list of words`)
+  for (const key of ['install', 'needs', 'scenarios']) if (key in manifest && (!words(key) || (manifest[key] as string[]).length === 0)) wrong(`${key} must be a list of words`)
   if (!Number.isInteger(manifest['port']) || (manifest['port'] as number) < 0 || (manifest['port'] as number) > 65_535) wrong('port must be a number')
   if ('install' in manifest && typeof manifest['installed'] !== 'string') wrong('install needs installed: a path that tells when it is done')
   if ('secure' in manifest && typeof manifest['secure'] !== 'boolean') wrong('secure must be true or false')
-  if ('collect' in manifest && !/^SIG[A-Z0-9]+$/.test(String(manifest['collect']))) wrong('collect must be a signal')
+  if ('collect' in manifest && !Object.hasOwn(constants.signals, String(manifest['collect']))) wrong('collect must be a signal')
   for (const scenario of (manifest['scenarios'] ?? []) as string[]) {
     if (!SCENARIOS.includes(scenario as Scenario)) wrong(`unknown scenario: ${scenario}`)
   }
   return value as Manifest
 }
 
+function parsed(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new Error(`${where}: ${(error as Error).message}`)
+  }
+}
+
 export function readPeer(name: string): Peer {
   const folder = join(PEERS, name)
   const file = join(folder, 'peer.json')
   if (!existsSync(file)) throw new Error(`no such peer: ${name} (have: ${peerNames().join(', ')})`)
-  const manifest = checkManifest(JSON.parse(readFileSync(file, 'utf8')), file)
+  const manifest = checkManifest(parsed(readFileSync(file, 'utf8'), file), file)
   if (manifest.name !== name) throw new Error(`${file}: its name is not that of its folder`)
   return { ...manifest, folder }
 }
