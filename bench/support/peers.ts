@@ -189,6 +189,8 @@ function scratchFolder(): string {
 
 export async function startPeer(peer: Peer, serving: Serving): Promise<RunningPeer> {
   const port = peer.port === 0 ? await freePort() : peer.port
+  // What listens there would be checked, and our own server's CPU time taken for it.
+  if (peer.port !== 0 && await accepts(port)) throw new Error(`port ${port} is taken by another program`)
   const secure = serving.secure === true
   const env: NodeJS.ProcessEnv = { ...process.env, ...serving.env, PORT: String(port), SCENARIO: serving.scenario, SCRATCH: scratchFolder(), NODE_ENV: 'production' }
   if (secure) Object.assign(env, { CERTFILE: join(CERTIFICATES, 'localhost.crt'), KEYFILE: join(CERTIFICATES, 'localhost.key') })
