@@ -38,6 +38,8 @@ interface Plan {
   seconds: number
   url: Server | null
   peers: Map<string, Peer>
+  /** By --peers. */
+  asked: readonly string[]
   results: Results
   save(): void
 }
@@ -89,6 +91,10 @@ function running(url: URL): Server {
 async function measureWork(plan: Plan, work: Work, position: string): Promise<WorkResult> {
   const { rounds, seconds } = plan
   const lanes = work.lanes.filter(lane => lane.peer === 'url' || (plan.peers.has(lane.peer) && serves(plan.peers.get(lane.peer)!, lane.serving)))
+  for (const name of plan.asked) {
+    const told = plan.results.left.some(text => text.startsWith(`${name}: `))
+    if (!told && !lanes.some(lane => lane.peer === name)) leave(plan, `${work.name}, ${name}: it has no part in this work (see its scenarios and "secure")`)
+  }
   const broken = new Set<string>()
   const samples = await interleave(lanes, rounds, async (lane, round): Promise<Sample | null> => {
     if (broken.has(lane.name)) return null
@@ -142,7 +148,7 @@ async function main(): Promise<void> {
     return
   }
   const all = url === null ? table : worksOfUrl(table, url.pathname + url.search, url.protocol === 'https:')
-  const asked = values.peers?.split(',').filter(name => name !== '') ?? null
+  const asked = values.peers === undefined ? null : [...new Set(values.peers.split(',').filter(name => name !== ''))]
   for (const name of asked ?? []) readPeer(name)
   const chosen = positionals.length === 0 ? all : positionals.map(name => {
     const work = all.find(candidate => candidate.name === name)
@@ -157,7 +163,7 @@ async function main(): Promise<void> {
     command: `npm run bench${process.argv.length > 2 ? ` -- ${process.argv.slice(2).join(' ')}` : ''}`,
     machine: machine(), load: tool, pinned, rounds, seconds, versions: {}, left: [], works: []
   }
-  const plan: Plan = { works: chosen.map(work => choose(work, asked)), rounds, seconds, url: url === null ? null : running(url), peers: new Map(), results, save: saver(results, values.name) }
+  const plan: Plan = { works: chosen.map(work => choose(work, asked)), rounds, seconds, url: url === null ? null : running(url), peers: new Map(), asked: asked ?? [], results, save: saver(results, values.name) }
   say(`load: ${tool}${tool === 'wrk' ? '' : ' (wrk is not installed)'}; ${pinned ? 'server and load each on a core of its own' : 'nothing pinned to a core'}; ${rounds} rounds of ${seconds} s`)
   await gather(plan)
   for (const [i, work] of plan.works.entries()) {
