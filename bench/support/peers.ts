@@ -128,7 +128,7 @@ export async function prepare(peer: Peer, say: (text: string) => void): Promise<
 export async function versionOf(peer: Peer): Promise<string> {
   try {
     // nginx prints its version on stderr
-    const said = await run(['/bin/sh', '-c', '"$@" 2>&1', 'sh', ...command(peer.version)], { cwd: peer.folder })
+    const said = await run(['/bin/sh', '-c', '"$@" 2>&1', 'sh', ...command(peer.version)], { cwd: peer.folder, timeout: START_WITHIN })
     return /\d+\.\d+[\w.+-]*/.exec(said)?.[0] ?? said.trim().split('\n')[0]!
   } catch {
     return 'unknown'

@@ -46,7 +46,7 @@ export function onCore(core: number, command: readonly string[]): string[] {
 const live = new Set<ChildProcess>()
 
 /** Starts a group of its own, so that `stop` reaches what the child starts. */
-export function start(command: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv; stdio?: StdioOptions } = {}): ChildProcess {
+export function start(command: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv; stdio?: StdioOptions; timeout?: number } = {}): ChildProcess {
   const child = spawn(command[0]!, command.slice(1), { detached: true, stdio: ['ignore', 'pipe', 'pipe'], ...options })
   live.add(child)
   child.on('error', () => live.delete(child))
@@ -94,7 +94,7 @@ export async function stop(child: ChildProcess): Promise<void> {
 }
 
 /** Runs to its end; rejects with the end of what it said. */
-export function run(command: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv; inherit?: boolean } = {}): Promise<string> {
+export function run(command: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv; inherit?: boolean; timeout?: number } = {}): Promise<string> {
   const { inherit = false, ...rest } = options
   return new Promise((resolve, reject) => {
     const child = start(command, { ...rest, ...(inherit ? { stdio: ['ignore', 2, 2] } : {}) })
