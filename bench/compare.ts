@@ -100,6 +100,7 @@ async function main(): Promise<void> {
   const builds = new Map<string, string>()
   for (const revision of positionals) {
     const commit = execFileSync('git', ['rev-parse', '--short', `${revision}^{commit}`], { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim()
+    if (builds.has(commit)) throw new Error('both are the same revision')
     say(`building ${commit}`)
     builds.set(commit, join(folder, commit))
     await build(await checkOut(commit), join(folder, commit))
@@ -109,7 +110,6 @@ async function main(): Promise<void> {
     builds.set('tree', join(folder, 'tree'))
     await build(ROOT, join(folder, 'tree'))
   }
-  if (builds.size < 2) throw new Error('both are the same revision')
   process.stdout.write(`${machineLine()}; load: ${tool}; ${pinned ? 'server and load on cores of their own' : 'nothing pinned'}; ${rounds} rounds of ${seconds} s\n\n`)
   for (const work of chosen) await compare(work, builds, values.transport, rounds, seconds)
 }
