@@ -140,7 +140,7 @@ async function disagreement(one: ConnectionCase): Promise<string> {
   const server = await servers.of(one.transport)
   servers.watch()
   const verdict = model(one.input)
-  const expected = expectedAnswers(verdict.requests, verdict.ending, one.modes)
+  const expected = expectedAnswers(one.input, verdict.requests, verdict.ending, one.modes)
   modes = one.modes
   served = 0
   const socket = await connectTo(server.address.port)
@@ -201,7 +201,7 @@ async function sendAll(client: RawClient, one: ConnectionCase, socket: Socket): 
   client.resetNow()
 }
 
-function expectedAnswers(requests: readonly ModelRequest[], ending: Ending, modes: readonly Mode[]): Expected[] {
+function expectedAnswers(input: string, requests: readonly ModelRequest[], ending: Ending, modes: readonly Mode[]): Expected[] {
   const expected: Expected[] = []
   let called = 0
   for (const request of requests) expected.push(answerTo(request))
@@ -216,7 +216,8 @@ function expectedAnswers(requests: readonly ModelRequest[], ending: Ending, mode
   // read() alone refuses what is announced as more than it may hold (maxBufferedBody).
   if (ending.partial?.fields.some(([name, value]) => /^content-length$/i.test(name) && Number(value) > 1_048_576) === true) statuses.push(413)
   if (ending.partial === null) {
-    expected.push({ ...plain, method: '', statuses, optional: ending.kind === 'incomplete' && ending.where === 'empty lines' })
+    const method = /^[\r\n]*HEAD /.test(input.slice(requests.at(-1)?.end ?? 0)) ? 'HEAD' : ''
+    expected.push({ ...plain, method, statuses, optional: ending.kind === 'incomplete' && ending.where === 'empty lines' })
     return expected
   }
   const mode = modes[called % modes.length]!
