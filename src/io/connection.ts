@@ -779,6 +779,11 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     cycle.tell(this.engine.handler)
   }
 
+  /** The application failed. A connection that it had taken over has nobody now who would ever end it. */
+  applicationFailed(cycle: Cycle): void {
+    if (this.traffic.taken === cycle) this.cut('the application failed')
+  }
+
   /** A cycle's post hooks are still running, and keep `bytes` of memory. */
   holdHooks(bytes: number): void {
     this.traffic.pendingHooks++

@@ -278,6 +278,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
     if (this.aborted !== '' || cycle.ended) {
       // The peer has its answer or is gone: an application that lets RequestAborted pass is not worth a line.
       if (status === 500) this.logFailure('the application failed after its request had ended', error)
+      cycle.connection.applicationFailed(cycle)
       this.stop()
       return
     }
