@@ -36,8 +36,10 @@ const OPEN = 0
 const ENDING = 1
 /** A shutdown is under way or done. */
 const ENDED = 2
-/** Closed, or handed over: the handle is no longer ours to use. */
-const DEAD = 3
+/** Handed over: the handle is no longer ours to use, but what we wrote is still on its way. */
+const DETACHED = 3
+/** Closed. */
+const DEAD = 4
 
 /** A read of so much or more: the peer sends faster than we read, and more is there already. Below it memory of its own does not pay. */
 const BULK = SLAB_SIZE >> 1
@@ -76,7 +78,7 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter, G
   }
 
   get failed(): boolean {
-    return this.output === DEAD
+    return this.output >= DETACHED
   }
 
   start(owner: TransportOwner): void {
@@ -170,12 +172,12 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter, G
   }
 
   detach(leftover: Buffer | null): Duplex {
-    this.owner = NOBODY
+    if (this.pendingBytes === 0) this.owner = NOBODY
     if (this.failed) return new Duplex().destroy()
     this.peerAddress()
     this.localAddress()
     const ending = this.output !== OPEN
-    this.output = DEAD
+    this.output = DETACHED
     this.handle.readStop()
     if (this.own !== null) readIntoSlab(this.handle)
     const gathered = gathering.take(this)
@@ -259,9 +261,11 @@ export class HandleTransport implements Transport, HandleReader, HandleWriter, G
       if (!this.failed) this.fail(errorName(status))
       return
     }
-    if (this.pendingBytes > 0 || this.failed) return
+    if (this.pendingBytes > 0 || this.output === DEAD) return
     if (this.output === ENDING) this.shutDown()
-    this.owner.onDrained()
+    const { owner } = this
+    if (this.output === DETACHED) this.owner = NOBODY
+    owner.onDrained()
   }
 
   /** @internal The owner threw: an error of ours, and the end of the connection. */

@@ -175,15 +175,18 @@ export class StreamTransport implements Transport {
 
   detach(leftover: Buffer | null): Duplex {
     const stream = this.stream
-    this.owner = NOBODY
     stream.removeListener('data', onData)
     stream.removeListener('end', onEnd)
     stream.removeListener('close', onClose)
     // Our 'error' listener stays: a taker without one must not lose the process to a peer's reset.
-    if (this.dead) return stream
+    if (this.dead) {
+      this.owner = NOBODY
+      return stream
+    }
     this.detached = true
     this.handOver(Infinity)
     this.dead = true
+    if (this.pendingBytes === 0) this.owner = NOBODY
     if (this.late !== null) leftover = Buffer.concat(leftover === null ? this.late : [leftover, ...this.late])
     this.late = null
     if (this.ending && !stream.writableEnded) stream.end()
@@ -405,7 +408,7 @@ export class StreamTransport implements Transport {
     }
     if (this.batchWrites === 0 || --this.batchWrites > 0) return
     this.batchFinished()
-    if (this.dead) return
+    if (this.dead && !this.detached) return
     if (this.next < this.views.length) this.pump()
     if (this.pendingBytes === 0) this.tellDrained()
   }
@@ -432,8 +435,10 @@ export class StreamTransport implements Transport {
   }
 
   private tellDrained(): void {
+    const { owner } = this
+    if (this.detached) this.owner = NOBODY
     try {
-      this.owner.onDrained()
+      owner.onDrained()
     } catch (error) {
       this.abandon(error)
     }

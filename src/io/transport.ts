@@ -68,7 +68,8 @@ export interface Transport {
   destroy(): void
   /** Close so that the peer sees a failure (RST where there is one), never a clean end. Idempotent. */
   reset(): void
-  /** Hand the connection over as a Duplex; `leftover` (owned by the caller) comes first on it. The transport is done; the owner hears nothing more. */
+  /** Hand the connection over as a Duplex; `leftover` (owned by the caller) comes first on it. The transport is done; the owner hears nothing more, but
+   *  `onDrained` if something written before is still pending. */
   detach(leftover: Buffer | null): Duplex
   /** The stream below, where there is one: for what only it knows (TLS). */
   readonly stream: Duplex | null

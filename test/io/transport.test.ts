@@ -518,10 +518,11 @@ for (const kind of KINDS) {
     client.end(bytes)
     assert.is(sha(await back), sha(bytes))
     assert.equal(owner.log, ['bytes'])
-    assert.is(owner.drains, 0)
+    // Once where the write was still pending at the takeover, as it always is through TLS.
+    assert.ok(owner.drains <= 1)
   })
 
-  test('detach with writes pending keeps their order', async () => {
+  test('detach with writes pending keeps their order, and tells when they have left', async () => {
     const { transport, client, owner } = await started()
     const first = pattern(6 << 20, 7)
     writePooled(transport, first)
@@ -535,6 +536,7 @@ for (const kind of KINDS) {
     await turns(4)
     assert.is(lentBuffers(), 0)
     assert.equal(owner.log, [])
+    assert.is(owner.drains, 1)
     duplex.destroy()
   })
 
