@@ -15,7 +15,7 @@ import {
 } from './handle-binding.ts'
 import { HandleTransport } from './handle-transport.ts'
 import type { Listener } from './listener.ts'
-import { StreamTransport } from './stream-transport.ts'
+import { StreamTransport, rawSocket } from './stream-transport.ts'
 import { TlsHandleTransport } from './tls-handle-transport.ts'
 import { type Transport, reportInternalError } from './transport.ts'
 
@@ -102,7 +102,7 @@ export class Acceptor {
     const { tlsServer } = this
     if (tlsServer === null) {
       if (!this.listener.own) socket.setNoDelay(true)
-      this.owner.onTransport(new StreamTransport(socket, null, this.listener.path !== null))
+      this.owner.onTransport(new StreamTransport(socket, rawSocket(socket), this.listener.path !== null))
       return
     }
     if (!this.owner.admitsHandshake(this.blind ? 0 : this.shaking.size)) {
@@ -210,12 +210,6 @@ function whyNoHandles(listener: Listener): string {
   if (!listener.own) return "for a server of the caller's own"
   if (!prepareHandles()) return 'in this runtime'
   return listener.secure || listeningHandle(listener.server) !== null ? '' : 'for this listener'
-}
-
-/** The socket that a TLSSocket stands on. Private, so guarded: without it a handshake counts as under way until its connection closes. */
-function rawSocket(socket: TLSSocket): Socket | null {
-  const raw = (socket as unknown as { _parent?: unknown })._parent
-  return typeof raw === 'object' && raw !== null && typeof (raw as Socket).destroy === 'function' ? (raw as Socket) : null
 }
 
 function ignore(): void {}

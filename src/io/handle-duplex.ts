@@ -59,8 +59,8 @@ export class HandleDuplex extends Duplex implements HandleReader, HandleWriter {
     this.on('error', () => {})
     if (leftover !== null && leftover.length > 0) this.push(leftover)
     if (ended) this.push(null)
-    // As a net.Socket does, read ahead: an unread handle never learns that its peer has gone.
-    else this.read(0)
+    // As a net.Socket does, read ahead: an unread handle never learns that its peer has gone, and an end with nothing before it waits for no reader.
+    this.read(0)
   }
 
   get bytesRead(): number {

@@ -74,7 +74,7 @@ export class StreamTransport implements Transport {
   private local: Address | null = null
   private readonly written: (error?: Error | null) => void
 
-  constructor(stream: Duplex, raw: Socket | null = null, unix: boolean = isUnixSocket(stream)) {
+  constructor(stream: Duplex, raw: Socket | null = rawSocket(stream), unix: boolean = false) {
     this.stream = stream
     this.raw = raw
     this.unix = unix
@@ -158,8 +158,8 @@ export class StreamTransport implements Transport {
     this.dead = true
     this.dropQueue()
     // All is written and the end was asked for inside this callback: a turn for the stream to say so (close_notify, the other half of a pair).
-    if (this.ending && this.pendingBytes === 0 && !this.stream.writableFinished) nextTurn(() => this.stream.destroy())
-    else this.stream.destroy()
+    if (this.ending && this.pendingBytes === 0 && !this.stream.writableFinished) nextTurn(destroyStream, this.stream)
+    else destroyStream(this.stream)
   }
 
   reset(): void {
@@ -212,8 +212,11 @@ export class StreamTransport implements Transport {
     return typeof localAddress === 'string' ? (this.local = toAddress(localAddress, localPort)) : this.nowhere
   }
 
+  /** Of a stream that names no address. Looked at when somebody asks: a socket may not be connected yet when it is handed to us. */
   private get nowhere(): Address {
-    return this.inMemory ? UNKNOWN : LOST
+    const socket = this.raw ?? this.stream
+    if (!(socket instanceof Socket) || socket.connecting || (this.secure && this.raw === null)) return UNKNOWN
+    return socket.destroyed || socket.localAddress !== undefined ? LOST : UNIX
   }
 
   /** @internal A 'data' event. */
@@ -267,7 +270,7 @@ export class StreamTransport implements Transport {
     }
     // When a write below TLS has met the reset first, Node (20 to 26) loses the write's callback and tells of an end. The peer's address is gone then
     // (as it is after two FINs, hence the last condition).
-    if (this.raw !== null && !this.unix && this.raw.remoteAddress === undefined && !this.stream.writableFinished) {
+    if (this.raw !== null && this.peerAddress() !== UNIX && this.raw.remoteAddress === undefined && !this.stream.writableFinished) {
       this.lost('ECONNRESET')
       return
     }
@@ -285,7 +288,7 @@ export class StreamTransport implements Transport {
     this.dead = true
     this.failure = code
     this.dropQueue()
-    this.stream.destroy()
+    destroyStream(this.stream)
     this.deliverSoon()
   }
 
@@ -478,10 +481,25 @@ class EndedDuplex extends Duplex {
     super({ allowHalfOpen: true })
     this.stream = stream
     stream.once('close', () => this.destroy(stream.errored ?? undefined))
+    stream.on('timeout', () => this.emit('timeout'))
     this.on('error', () => {})
+    for (let proto = stream; proto !== Duplex.prototype && proto instanceof Duplex; proto = Object.getPrototypeOf(proto)) this.borrow(proto)
     if (leftover !== null) this.push(leftover)
     this.push(null)
   }
+
+  /** What the stream has and a Duplex has not: addresses, setNoDelay and their like, TLS. The peer decides whether its taker gets a socket or this. */
+  private borrow(from: Duplex): void {
+    for (const name of Object.getOwnPropertyNames(from)) {
+      if (name in this || name.startsWith('_')) continue
+      const get = (): unknown => {
+        const value: unknown = Reflect.get(this.stream, name)
+        return typeof value === 'function' ? value.bind(this.stream) : value
+      }
+      Object.defineProperty(this, name, { get, configurable: true })
+    }
+  }
+
   override _read(): void {}
   override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
     this.stream.write(chunk, done)
@@ -504,7 +522,7 @@ function codeOf(error: unknown): string {
   return typeof code === 'string' && code !== '' ? code : 'ERR_STREAM'
 }
 
-/** RST from `socket`, which is `stream` or what TLS makes it of. */
+/** RST from `socket`, which is `stream` or what TLS makes it of. What is no socket is destroyed with an error: HTTP/2, for one, makes a reset of it. */
 function resetSocket(stream: Duplex, socket: Duplex): void {
   if (stream.destroyed) return
   // libuv refuses to reset while a shutdown is in flight, and net.Socket then forgets the handle. Everything is in the kernel at that point: FIN is right.
@@ -518,7 +536,16 @@ function resetSocket(stream: Duplex, socket: Duplex): void {
       // Not TCP: a unix socket, or TLS over something of the caller's own. It has no RST.
     }
   }
-  stream.destroy()
+  destroyStream(stream, stream instanceof Socket ? undefined : Object.assign(new Error('the connection was cut'), { code: 'ECONNRESET' }))
+}
+
+/** A foreign stream's own `_destroy` may throw. */
+function destroyStream(stream: Duplex, error?: Error): void {
+  try {
+    stream.destroy(error)
+  } catch (thrown) {
+    reportInternalError(thrown)
+  }
 }
 
 /** Object-mode and decoding streams give other things than Buffers. */
@@ -533,7 +560,8 @@ function toAddress(address: string, port: number | undefined): Address {
   return { address, port: port ?? 0, family: address.includes(':') ? 'IPv6' : 'IPv4' }
 }
 
-/** A connected socket without an IP address of its own. */
-function isUnixSocket(stream: Duplex): boolean {
-  return stream instanceof Socket && !stream.destroyed && stream.localAddress === undefined
+/** The socket that a TLSSocket stands on. Private, so guarded: without it a cut cannot be told from an end. */
+export function rawSocket(stream: Duplex): Socket | null {
+  const raw = (stream as { _parent?: unknown })._parent
+  return raw instanceof Socket ? raw : null
 }

@@ -1,6 +1,7 @@
 // serve() as a guest in somebody else's program: what it leaves alone, what it keeps alive, and where it can live.
 import * as http from 'node:http'
 import * as net from 'node:net'
+import * as tls from 'node:tls'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,6 +12,7 @@ import { duplexPair } from 'node:stream'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { listen, serve, UsageError, wrapTls, type Application, type ServeOptions, type Server } from '../../src/index.ts'
+import { setInternalErrorHook } from '../../src/io/transport.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { answering, echoPath, get, memoryPair, onEveryTransport, pass, turns, until } from '../support/harness.ts'
 import { ask, killAll, Program, runToEnd } from '../support/program.ts'
@@ -395,6 +397,84 @@ test('handle(): an in-memory pair, a socket and a TLS socket of the caller\'s', 
   inMemory.destroy()
   overTcp.destroy()
   await until(() => server.connections === 0, 'both to go')
+})
+
+test('handle(): a socket that is still connecting is no unix socket', async () => {
+  const server = await started((environ, startResponse) => {
+    startResponse(200)
+    return [`${environ.REMOTE_ADDR} ${environ.SERVER_NAME}`]
+  })
+  const directory = mkdtempSync(join(tmpdir(), 'wirelet-'))
+  for (const [where, expected] of [[{ port: 0, host: '127.0.0.1' }, '127.0.0.1 127.0.0.1'], [{ path: join(directory, 's') }, 'unix unix']] as const) {
+    const peers: net.Socket[] = []
+    const relay = net.createServer(socket => peers.push(socket)).listen(where)
+    await once(relay, 'listening')
+    const address = relay.address() as net.AddressInfo | string
+    server.handle(typeof address === 'string' ? net.connect(address) : net.connect(address.port, '127.0.0.1'))
+    await until(() => peers.length === 1, 'the connection')
+    const client = new RawClient(peers[0]!)
+    await client.send(get())
+    assert.is((await client.response()).text, expected)
+    client.destroy()
+    relay.close()
+  }
+  await until(() => server.connections === 0, 'both to go')
+  rmSync(directory, { recursive: true })
+})
+
+test('handle(): a TLS socket of the caller\'s, cut in the middle of an answer: reset', async () => {
+  const server = await started((_environ, startResponse) => {
+    startResponse(200)('half')
+    throw new Error('in the middle')
+  })
+  const owner = tls.createServer(certificate(), socket => server.handle(socket)).listen(0, '127.0.0.1')
+  await once(owner, 'listening')
+  let resets = 0
+  owner.on('connection', socket => {
+    const { resetAndDestroy } = socket
+    socket.resetAndDestroy = () => {
+      resets++
+      return resetAndDestroy.call(socket)
+    }
+  })
+  const raw = await connectTo((owner.address() as net.AddressInfo).port)
+  const client = new RawClient(await connectTls((owner.address() as net.AddressInfo).port, { socket: raw }), raw)
+  await client.send('GET / HTTP/1.0\r\n\r\n')
+  await client.closed
+  // Node's client reads a reset through TLS as an end.
+  assert.is(resets, 1)
+  owner.close()
+  await until(() => server.connections === 0, 'it to go')
+})
+
+test('handle(): a stream that is no socket is destroyed with an error when it is cut, and may throw then', async () => {
+  const server = await started((_environ, startResponse) => {
+    startResponse(200)('half')
+    throw new Error('in the middle')
+  })
+  for (const throws of [false, true]) {
+    const [near, far] = duplexPair()
+    const destroyed: unknown[] = []
+    const { destroy } = far
+    far.destroy = error => {
+      destroyed.push((error as NodeJS.ErrnoException | undefined)?.code)
+      if (throws) throw new Error('a bad stream')
+      return destroy.call(far, error)
+    }
+    const reported: unknown[] = []
+    setInternalErrorHook(error => reported.push(error))
+    try {
+      server.handle(far)
+      near.write(get())
+      await until(() => destroyed.length > 0, 'the cut')
+      await until(() => server.connections === 0, 'it to go')
+    } finally {
+      setInternalErrorHook(console.error)
+    }
+    assert.equal(destroyed, ['ECONNRESET'])
+    assert.is(reported.length, throws ? 1 : 0)
+    near.destroy()
+  }
 })
 
 test('handle(): an end of a pair that writes inside our writes is read in order', async () => {

@@ -213,6 +213,26 @@ onEveryTransport('takeover', (h, test) => {
     assert.equal(access, ['GET /1 HTTP/1.1 200 40000 -', 'GET /2 HTTP/1.1 200 40000 -', LINE])
   })
 
+  test('a request before it, in the same segment, is told of when its answer has left', async () => {
+    const { application, duplex } = handing()
+    let hooks = 0
+    const { server, access } = await h.serve((environ, startResponse) => {
+      if (environ.PATH_INFO !== '/first') return application(environ, startResponse)
+      environ['eventlet.posthooks'].push([() => hooks++])
+      startResponse(200)
+      return ['hello']
+    })
+    const client = await h.connect()
+    await client.send(get('/first') + UP)
+    assert.is((await client.response()).text, 'hello')
+    await client.interim()
+    await until(() => access.length === 2, 'both access lines')
+    assert.is(hooks, 1)
+    assert.is(server.outstandingRequests, 0)
+    assert.is(server.stats().states['taken over'], 1)
+    ;(await duplex).destroy()
+  })
+
   test('from a peer of HTTP/1.0 as well', async () => {
     const { access } = await h.serve(echo())
     const client = await h.connect()
@@ -255,6 +275,32 @@ onEveryTransport('takeover', (h, test) => {
     gate.resolve()
     await client.interim()
     assert.is(String(await client.untilEnd()), 'all of it')
+    await until(() => server.connections === 0, 'the end of the connection')
+  })
+
+  test('whoever sends its end first, the taker has a socket\'s methods', async () => {
+    const gate = deferred()
+    const seen: unknown[] = []
+    const { server } = await h.serve(async environ => {
+      await gate.promise
+      const duplex = environ['wirelet.upgrade']() as Socket
+      duplex.write(SWITCH)
+      if (h.kind.over !== 'memory') {
+        duplex.setNoDelay(true)
+        seen.push(duplex.remoteAddress === (environ.REMOTE_ADDR === 'unix' ? undefined : environ.REMOTE_ADDR))
+        duplex.setTimeout(1, () => duplex.end('quiet'))
+      } else duplex.end('quiet')
+      return ALREADY_HANDLED
+    })
+    const client = await h.connect()
+    await client.send(UP)
+    await client.end()
+    await until(() => server.outstandingRequests === 1, 'the request')
+    await turns(10)
+    gate.resolve()
+    await client.interim()
+    assert.is(String(await client.untilEnd()), 'quiet')
+    if (h.kind.over !== 'memory') assert.equal(seen, [true])
     await until(() => server.connections === 0, 'the end of the connection')
   })
 
@@ -441,22 +487,21 @@ onEveryTransport('takeover', (h, test) => {
     assert.is(closed, 1)
   })
 
-  test('an application that fails after it: told in the log, and no word of it on the wire', async () => {
+  test('an application that fails after it: told in the log, no word of it on the wire, and the connection is cut', async () => {
     for (const later of [false, true]) {
+      let closed = false
       const running = await h.serve(environ => {
         const duplex = environ['wirelet.upgrade']()
-        duplex.write(SWITCH)
-        duplex.pipe(duplex)
+        duplex.once('close', () => (closed = true))
+        // Nobody reads it and nobody will end it: it would hold its place for ever.
         if (later) return Promise.reject(new Error('as the test wants it'))
         throw new Error('as the test wants it')
       })
       const client = await h.connect(running)
       await client.send(UP + 'raw')
-      await client.interim()
-      assert.is(String(await client.bytes(3)), 'raw')
-      await client.end()
-      assert.is(String(await client.untilEnd()), '')
-      await until(() => running.errors.length > 0, 'the error')
+      await client.closed
+      assert.is(client.received, 0)
+      await until(() => closed && running.server.connections === 0, 'the place given back')
       assert.match(running.errors[0]!, 'as the test wants it')
       assert.is(running.errors.length, 1)
       assert.equal(running.access, [LINE])
