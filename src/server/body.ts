@@ -1,12 +1,13 @@
 // The pieces of a streamed body: pulled from an iterable, sync or async, for as long as the connection takes them. Knows no HTTP.
 import type { Piece } from './application.ts'
+import { heedRejection } from './describe-error.ts'
 import type { RequestCycle } from './request-cycle.ts'
 
 /** A body under way. */
 export interface Pieces {
   /** Go on: called at the start, and when the connection has room again. */
   pull(): void
-  /** No more is wanted: the iterator is told so by `return()`, once. */
+  /** No more is wanted: the iterator is told so by `return()`, a stream by its end, once. */
   stop(): void
 }
 
@@ -84,13 +85,15 @@ export class AsyncPieces implements Pieces {
   constructor(request: RequestCycle, body: AsyncIterable<Piece>) {
     this.request = request
     this.body = body
+    // It is ours from now on. Its iterator hears of errors, but only between the first pull and the end.
+    if (isNodeStream(body)) body.on('error', ignore)
   }
 
   pull(): void {
     if (this.waiting || this.done) return
     if (!this.request.cycle.writable) return
     try {
-      const iterator = (this.iterator ??= this.body[Symbol.asyncIterator]())
+      const iterator = (this.iterator ??= iteratorOf(this.body))
       this.waiting = true
       const next: unknown = iterator.next()
       ;(next instanceof Promise ? next : Promise.resolve(next)).then(this.onStep as (step: unknown) => void, this.onError)
@@ -104,8 +107,10 @@ export class AsyncPieces implements Pieces {
     if (this.done) return
     this.done = true
     try {
-      const end: unknown = this.iterator?.return?.()
-      if (end instanceof Promise) end.catch((error: unknown) => this.request.fail(error))
+      const { body, iterator } = this
+      // The return() of a stream's own iterator waits behind a next() that may never be answered; before the first next() it does nothing.
+      if (isNodeStream(body)) body.destroy()
+      heedRejection(iterator === null ? cancelUnread(body) : iterator.return?.(), error => this.request.fail(error))
     } catch (error) {
       this.request.fail(error)
     }
@@ -132,3 +137,36 @@ export class AsyncPieces implements Pieces {
     queueMicrotask(this.hop)
   }
 }
+
+/** A Node stream, of any library. */
+interface NodeStream {
+  on(event: 'error', listener: () => void): unknown
+  destroy(): unknown
+}
+
+function isNodeStream(body: object): body is NodeStream {
+  const { destroy, on } = body as Partial<NodeStream>
+  return typeof destroy === 'function' && typeof on === 'function'
+}
+
+interface WebStream {
+  getReader(): { read(): Promise<unknown>; cancel(): Promise<void> }
+  cancel(): Promise<void>
+}
+
+function isWebStream(body: object): body is WebStream {
+  return typeof (body as Partial<WebStream>).getReader === 'function'
+}
+
+function iteratorOf(body: AsyncIterable<Piece>): AsyncIterator<Piece> {
+  if (!isWebStream(body)) return body[Symbol.asyncIterator]()
+  // Not its own iterator: a reader can be cancelled while it reads.
+  const reader = (body as WebStream).getReader()
+  return { next: () => reader.read(), return: () => reader.cancel() } as unknown as AsyncIterator<Piece>
+}
+
+function cancelUnread(body: object): unknown {
+  return isWebStream(body) ? body.cancel() : undefined
+}
+
+function ignore(): void {}

@@ -1,4 +1,4 @@
-// Text for whatever an application throws. A thrown value may be hostile (a Proxy, a getter that throws): looking at it must not throw.
+// Text for whatever an application throws, and an ear for what rejects later. A thrown value may be hostile (a Proxy, a getter that throws): looking at it must not throw.
 
 /** The stack, with its causes; of what is no Error, its text. */
 export function describeError(error: unknown): string {
@@ -12,6 +12,11 @@ export function attempt<T>(look: () => T): T | undefined {
   } catch {
     return undefined
   }
+}
+
+/** Of what somebody's function returned: if that is a promise and rejects, `failed` is told. Else nobody would be, and the process would end. */
+export function heedRejection(result: unknown, failed: (error: unknown) => void): void {
+  if (typeof result === 'object' && result !== null && 'then' in result) Promise.resolve(result).then(undefined, failed)
 }
 
 /** Causes may form a ring. */

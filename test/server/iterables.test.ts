@@ -1,4 +1,5 @@
 // The end of an iterable: `return()` when it is stopped early, `close()` once in any case.
+import { Readable } from 'node:stream'
 import * as assert from 'uvu/assert'
 import type { Application } from '../../src/server/application.ts'
 import { deferred, get, onEveryTransport, turns, until } from '../support/harness.ts'
@@ -137,7 +138,6 @@ onEveryTransport('the end of an iterable', (h, test) => {
   })
 
   test('a web stream is cancelled, a Readable destroyed, when the peer leaves', async () => {
-    const { Readable } = await import('node:stream')
     const told: string[] = []
     const { server } = await h.serve((environ, startResponse) => {
       startResponse(200)
@@ -164,6 +164,61 @@ onEveryTransport('the end of an iterable', (h, test) => {
     }
     await until(() => told.length === 2, 'both told')
     assert.equal(told, ['cancelled', 'destroyed'])
+  })
+
+  for (const when of ['while it waits', 'before it is begun', 'and ending it fails'] as const) {
+    test(`a stream that says nothing is ended too when the peer leaves, ${when}`, async () => {
+      const told: string[] = []
+      const gate = deferred()
+      const fails = when === 'and ending it fails'
+      const { server, errors } = await h.serve(async (environ, startResponse) => {
+        startResponse(200)
+        if (when === 'before it is begun') await gate.promise
+        if (environ.PATH_INFO === '/web') {
+          return new ReadableStream({
+            cancel() {
+              told.push('cancelled')
+              if (fails) throw new Error('cancel failed')
+            }
+          }) as unknown as AsyncIterable<Uint8Array>
+        }
+        return new Readable({
+          read() {},
+          destroy(error, done) {
+            told.push('destroyed')
+            done(fails ? new Error('destroy failed') : error)
+          }
+        })
+      })
+      for (const path of ['/web', '/node']) {
+        const client = await h.connect()
+        await client.send(get(path))
+        await until(() => server.outstandingRequests === 1, 'the request')
+        await turns()
+        client.resetNow()
+        await until(() => server.connections === 0, 'closed')
+        gate.resolve()
+        await turns()
+      }
+      await until(() => told.length === 2, 'both told')
+      await turns()
+      assert.equal(told, ['cancelled', 'destroyed'])
+      assert.is(errors.length, fails ? 1 : 0, errors.join('\n'))
+    })
+  }
+
+  test('a Readable that fails before it is begun is a failure of its answer', async () => {
+    const { errors } = await h.serve((_environ, startResponse) => {
+      const write = startResponse(200)
+      for (let i = 0; i < 4; i++) void write('x'.repeat(65536))
+      // The peer has to take that first. The event comes before anybody asks this stream for a piece.
+      return new Readable({ read() {} }).destroy(new Error('the source broke'))
+    })
+    const client = await h.connect()
+    await client.send(get())
+    await client.closed
+    assert.is(errors.length, 1)
+    assert.match(errors[0]!, /the source broke/)
   })
 
   test('the close() of an array', async () => {
