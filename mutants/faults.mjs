@@ -212,6 +212,7 @@ export const faults = [
   fault('errors of a Readable have no ear', 'server/body.js', "body.on('error', ignore);", ';', 'server/iterables'),
   fault('a web stream that waits is left alone', 'server/body.js', 'if (!isWebStream(body))', 'if (true)', 'server/iterables'),
   fault('a web stream that was not begun is left alone', 'server/body.js', 'isWebStream(body) ? body.cancel()', 'false ? body.cancel()', 'server/iterables'),
+  fault('what next() resolved to is looked at without a guard', 'server/body.js', 'this.step(step);\n        }\n        catch (error) {', 'this.step(step);\n        }\n        catch (error) {\n            throw error;', 'server/iterable-failures'),
   fault('an array is looked at twice', 'server/request-cycle.js', 'pieces[i] = piece;', 'pieces[i] = body[i];', 'fuzz/replay|server/body'),
   fault('startResponse twice', 'server/request-cycle.js', 'if (this.started && !replaces)', 'if (false)', 'server/start-response'),
   fault('D20 cookies joined by commas', 'server/environ.js', "key === 'HTTP_COOKIE' ? '; ' : ', '", "', '", 'server/environ|conformance/programmed'),

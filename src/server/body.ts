@@ -69,7 +69,14 @@ export class AsyncPieces implements Pieces {
   /** A `next()` is unanswered. */
   private waiting = false
   private checkDue = false
-  private readonly onStep = (step: IteratorResult<Piece>): void => this.step(step)
+  private readonly onStep = (step: IteratorResult<Piece>): void => {
+    try {
+      this.step(step)
+    } catch (error) {
+      this.done = true
+      this.request.fail(error)
+    }
+  }
   private readonly onError = (error: unknown): void => {
     this.waiting = false
     if (this.done) return

@@ -2,7 +2,7 @@
 import * as assert from 'uvu/assert'
 import { Pool } from '../../src/server/pool.ts'
 import type { Application, Body } from '../../src/server/application.ts'
-import { answering, get, onEveryTransport, type Harness } from '../support/harness.ts'
+import { answering, deferred, get, onEveryTransport, until, type Harness } from '../support/harness.ts'
 
 const HEAD = 'HEAD / HTTP/1.1\r\nHost: a\r\n\r\n'
 
@@ -62,6 +62,41 @@ onEveryTransport('iterables that fail', (h, test) => {
     })
     assert.is(status, 500)
     assert.match(errors.join('\n'), /next\(\) refuses/)
+  })
+
+  for (const [name, malformed] of [
+    ['nothing', undefined],
+    ['null', null],
+    ['a number', 5],
+    ['what cannot be looked at', { get done() { throw new Error('no looking') } }]
+  ] as const) {
+    test(`a next() that gives ${name}: 500, from a synchronous and an asynchronous one`, async () => {
+      const iterator = { next: (): unknown => malformed }
+      const later = { next: async (): Promise<unknown> => malformed }
+      for (const body of [{ [Symbol.iterator]: () => iterator }, { [Symbol.asyncIterator]: () => iterator }, { [Symbol.asyncIterator]: () => later }]) {
+        const { status, errors } = await statusOf(h, (_environ, startResponse) => {
+          startResponse('200 OK')
+          return body as unknown as Body
+        })
+        assert.is(status, 500)
+        assert.is(errors.length, 1)
+      }
+    })
+  }
+
+  test('a next() that gives nothing after a piece: the answer is cut', async () => {
+    const gate = deferred()
+    const steps = [{ value: 'x', done: false }]
+    const { errors } = await h.serve((_environ, startResponse) => {
+      startResponse('200 OK')
+      return { [Symbol.asyncIterator]: () => ({ next: () => steps.pop() ?? gate.promise }) } as unknown as Body
+    })
+    const client = await h.connect()
+    await client.send(get())
+    await until(() => client.received > 0, 'the piece')
+    gate.resolve()
+    await client.reset
+    assert.is(errors.length, 1)
   })
 
   test('a promise for what cannot be looked at: 500', async () => {
