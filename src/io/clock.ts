@@ -39,3 +39,12 @@ export const systemClock: Clock = new SystemClock()
 
 /** `setImmediate` as it was when this was loaded: all connections of a thread wait for it, and fake timers (node:test's, for one) must not hold them. */
 export const nextTurn: typeof setImmediate = setImmediate
+
+const system = { setInterval, clearInterval }
+const LONGEST = 2 ** 31 - 1
+
+/** Keeps the process alive until what it returns is called: no timer of a Clock does, and whatever else is waited for may not either. */
+export function holdProcess(): () => void {
+  const hold = system.setInterval(() => {}, LONGEST)
+  return () => system.clearInterval(hold)
+}

@@ -3,6 +3,7 @@
 import { Server as NetServer } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { Acceptor } from '../io/acceptor.ts'
+import { holdProcess } from '../io/clock.ts'
 import type { Connection, ConnectionState } from '../io/connection.ts'
 import type { DeadlineName } from '../io/counters.ts'
 import type { Cycle } from '../io/cycle.ts'
@@ -199,7 +200,8 @@ export class Server {
       // There before it begins: an application that is called in the course of it may close too.
       let begin!: (drained: Promise<void>) => void
       this.closing = new Promise<void>(resolve => (begin = resolve))
-      begin(this.drain(options.timeout ?? this.settings.timeouts.shutdown))
+      // A hook, a pool or a sink that is waited for need not hold the event loop; without anything in it the process would end in the middle.
+      begin(this.drain(options.timeout ?? this.settings.timeouts.shutdown).finally(holdProcess()))
     }
     if (options.timeout === 0) this.cutNow?.()
     return this.closing

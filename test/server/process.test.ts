@@ -38,6 +38,24 @@ onEveryTransport('a process of its own', (h, test) => {
     assert.equal([code, lines], [0, ['unref']])
   })
 
+  for (const [what, setting] of [
+    ['a post hook', `app: environ => environ['eventlet.posthooks'].push([() => new Promise(() => {})])`],
+    ['a pool', `customPool: { spawn: task => void task(), waitall: () => new Promise(() => {}) }`],
+    ['a sink', `log: new Writable({ highWaterMark: 1, write() {} })`]
+  ] as const) {
+    test(`a drain that waits for ${what}, with nothing in the event loop, comes to its end`, async () => {
+      const { code, lines } = await run(`
+        import { Writable } from 'node:stream'
+        const { app: also = () => {}, ...options } = { ${setting} }
+        const other = serve(await listen(0), (environ, startResponse) => { also(environ); return app(environ, startResponse) }, { transport: '${h.kind.transport}', ...options, timeouts: { shutdown: 50 } })
+        await server.close()
+        await (await fetch(other.url, { headers: { connection: 'close' } })).text()
+        await other.close()
+        console.log(other.state)`)
+      assert.equal([code, lines], [0, ['closed']])
+    })
+  }
+
   test('goes on listening otherwise', async () => {
     const { code, lines } = await run(`
       setTimeout(async () => { console.log(await (await fetch(server.url, { headers: { connection: 'close' } })).text()); await server.close() }, 50)`)
