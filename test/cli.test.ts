@@ -75,6 +75,7 @@ let running: Command[] = []
 cli.before(() => {
   directory = mkdtempSync(join(tmpdir(), 'wl-cli-'))
   writeFileSync(join(directory, 'app.mjs'), APPLICATION)
+  writeFileSync(join(directory, 'never.mjs'), 'await new Promise(() => {}); export default () => []')
 })
 
 cli.after.each(() => {
@@ -157,6 +158,7 @@ cli('what cannot be done: one line, exit code 1', async () => {
   try {
     for (const [words, text] of [
       [['./nope.mjs'], /there is no module \.\/nope\.mjs \(looked for .*nope\.mjs\)/],
+      [['never.mjs'], /cannot load never\.mjs: its top-level await never settles/],
       [['app.mjs:number'], /the export number of app\.mjs is no function/],
       [['--bind', `127.0.0.1:${port}`, 'app.mjs'], new RegExp(`cannot listen on 127\\.0\\.0\\.1:${port}: .*EADDRINUSE`)],
       [['--bind', '127.0.0.1:0', '--certfile', 'no.crt', '--keyfile', 'no.key', 'app.mjs'], /cannot serve TLS with no\.crt and no\.key: .*ENOENT/],

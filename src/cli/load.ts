@@ -9,13 +9,25 @@ import { CommandError } from './usage.ts'
 /** @throws CommandError with exit code 1: no such module, it failed, or it exports no application */
 export async function loadApplication(specifier: string, exportName: string | null, directory: string): Promise<Application> {
   const url = locate(specifier, directory)
-  let exports: Record<string, unknown>
+  let stuck!: () => void
+  // Nothing is left in the event loop, and the module still waits: Node would end with code 13.
+  const never = new Promise<never>((_resolve, reject) => {
+    stuck = () => reject(new CommandError(`cannot load ${specifier}: its top-level await never settles`, 1))
+  })
+  process.once('beforeExit', stuck)
   try {
-    exports = await import(url) as Record<string, unknown>
+    return pick(await Promise.race([load(url, specifier), never]), specifier, exportName)
+  } finally {
+    process.removeListener('beforeExit', stuck)
+  }
+}
+
+async function load(url: string, specifier: string): Promise<Record<string, unknown>> {
+  try {
+    return await import(url) as Record<string, unknown>
   } catch (error) {
     throw new CommandError(`cannot load ${specifier}: ${describe(error, url)}`, 1)
   }
-  return pick(exports, specifier, exportName)
 }
 
 function pick(exports: Readonly<Record<string, unknown>>, specifier: string, exportName: string | null): Application {
