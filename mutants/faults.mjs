@@ -198,6 +198,7 @@ export const faults = [
   fault('D18 the listener stays open in a drain', 'server/serve.js', 'settings.closeListener ? this.listener.close() : Promise.resolve()', 'Promise.resolve()', 'server/serve|server/drain'),
   fault('D19 a failed accept ends the server', 'server/serve.js', 'if (isPassing(error)) {', 'if (false) {', 'parity/defects'),
   fault('a drain does not hold the process', 'server/serve.js', '.finally(holdProcess())', '', 'server/process'),
+  fault('no host is every interface', 'io/listener.js', "host || '127.0.0.1'", "host ?? '127.0.0.1'", 'io/listener'),
   fault('no shutdown deadline', 'server/serve.js', 'settings.clock.after(timeout, () => this.cutNow?.())', 'settings.clock.after(timeout, () => {})', 'server/drain'),
 
   // The server.

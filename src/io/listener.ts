@@ -12,7 +12,7 @@ import { type Address, UNIX } from './transport.ts'
 export interface ListenOptions {
   /** 0: any free port. */
   port?: number
-  /** Default '127.0.0.1': being reachable from outside is asked for by name. */
+  /** Default '127.0.0.1', which '' is too: being reachable from outside is asked for by name ('0.0.0.0', '::'). */
   host?: string
   /** Of a unix socket. */
   path?: string
@@ -220,7 +220,7 @@ export async function listen(where: number | string | ListenOptions): Promise<Li
   signal?.throwIfAborted()
   const abort: NodeListenOptions = signal === undefined ? { backlog } : { backlog, signal }
   if (path === undefined) {
-    return made(await bind(fd !== undefined ? { ...abort, fd } : { ...abort, port: port!, host: host ?? '127.0.0.1' }), signal)
+    return made(await bind(fd !== undefined ? { ...abort, fd } : { ...abort, port: port!, host: host || '127.0.0.1' }), signal)
   }
   if (Buffer.byteLength(path) > MAX_PATH) {
     throw Object.assign(new Error(`listen ENAMETOOLONG: a unix socket's path has at most ${MAX_PATH} bytes: ${path}`), { code: 'ENAMETOOLONG', path })

@@ -66,6 +66,8 @@ test('a port of 127.0.0.1 unless another host is named', async () => {
   assert.is(listener.own, true)
   assert.is(listener.tls, null)
   assert.is(listener.path, null)
+  // An environment variable that is empty names none. Node would take it for every interface.
+  for (const host of ['', undefined]) assert.is((await opened({ port: 0, host } as ListenOptions)).address().address, '127.0.0.1')
   const any = await opened({ port: 0, host: '0.0.0.0', backlog: 16 })
   assert.is(any.address().address, '0.0.0.0')
 })
