@@ -215,7 +215,8 @@ export async function listen(where: number | string | ListenOptions): Promise<Li
   const options = typeof where === 'number' ? { port: where } : typeof where === 'string' ? fromText(where) : where
   if (typeof options !== 'object' || options === null) throw new UsageError('listen takes a port, a path or options')
   checkNames('', options, KNOWN)
-  const { port, host, path, fd, backlog = DEFAULT_BACKLOG, mode = DEFAULT_MODE, signal } = options
+  const { port, host, fd, backlog = DEFAULT_BACKLOG, mode = DEFAULT_MODE, signal } = options
+  const path = options.path === undefined ? undefined : asPath(options.path)
   if ([port, path, fd].filter(value => value !== undefined).length !== 1) throw new UsageError('listen takes one of port, path and fd')
   signal?.throwIfAborted()
   const abort: NodeListenOptions = signal === undefined ? { backlog } : { backlog, signal }
@@ -234,6 +235,12 @@ export async function listen(where: number | string | ListenOptions): Promise<Li
     })
   }
   return made(server, signal)
+}
+
+/** Node takes a path that reads as a number for a port. */
+function asPath(path: string): string {
+  if (typeof path !== 'string' || path === '') throw new UsageError('the path of a unix socket must be a string, and not empty')
+  return Number(path) >= 0 ? `./${path}` : path
 }
 
 function fromText(text: string): ListenOptions {

@@ -1,7 +1,7 @@
 // listen, wrapTls, fromServer: where connections may come from, and what happens to those that come early.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, lstatSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import * as net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -70,6 +70,32 @@ test('a port of 127.0.0.1 unless another host is named', async () => {
   for (const host of ['', undefined]) assert.is((await opened({ port: 0, host } as ListenOptions)).address().address, '127.0.0.1')
   const any = await opened({ port: 0, host: '0.0.0.0', backlog: 16 })
   assert.is(any.address().address, '0.0.0.0')
+})
+
+test('a path that reads as a number is a path all the same, where it is called one; an empty one is none', async () => {
+  const before = process.cwd()
+  process.chdir(tmpdir())
+  try {
+    const name = String(process.pid)
+    for (const where of [`unix:${name}`, { path: name }, { path: `${name}e0` }]) {
+      const listener = await opened(where)
+      assert.ok(lstatSync(listener.path!).isSocket())
+      assert.is(listener.path!.slice(0, 2 + name.length), `./${name}`)
+      const accepted = nextSocket(listener)
+      const client = await connectTo(listener.path!)
+      await accepted
+      client.destroy()
+      await listener.close()
+    }
+    // One that nobody listens at any more is found, and not asked for at a port.
+    const stale = await staleSocket()
+    renameSync(stale, name)
+    await opened(`unix:${name}`)
+  } finally {
+    for (const listener of open.splice(0)) await listener.close()
+    process.chdir(before)
+  }
+  for (const where of ['', 'unix:', { path: '' }, { path: null }, { path: 5 }]) assert.is(await codeOf(listen(where as string)), 'ERR_WIRELET_USAGE')
 })
 
 test('a string of digits is a port, as an environment variable has it', async () => {
