@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { Application } from '../index.ts'
+import { describeError } from '../server/describe-error.ts'
 import { CommandError } from './usage.ts'
 
 /** @throws CommandError with exit code 1: no such module, it failed, or it exports no application */
@@ -61,7 +62,7 @@ function isFile(path: string): boolean {
 
 /** One line: what, and where if the stack knows. */
 function describe(error: unknown, url: string): string {
-  if (!(error instanceof Error)) return String(error)
+  if (!(error instanceof Error)) return describeError(error).split('\n')[0]!
   const first = `${error.name}: ${error.message}`.split('\n')[0]!
   const place = /(file:\/\/[^\s)]+?:\d+)(?::\d+)?\)?$/m.exec(error.stack ?? '')?.[1]
   return place === undefined || first.includes(place) ? `${first} (in ${fileURLToPath(url)})` : `${first} (at ${place.replace(/^file:\/\//, '')})`

@@ -355,7 +355,7 @@ function guardSni(callback: SniCallback): SniCallback {
 }
 
 function toError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error))
+  return error instanceof Error ? error : new Error('SNICallback failed with what is no Error', { cause: error })
 }
 
 function toAddress(bound: AddressInfo): Address {

@@ -1,8 +1,9 @@
 // Where lines go. Nothing here knows what a line says; access-log.ts writes the access lines, the server all others.
-// A log must never stop or end the server: a slow sink costs lines (counted), a failing one is ignored.
+// A log must never stop or end the server: a slow sink costs lines (counted), one that fails, now or by a promise, is ignored.
 import { Buffer } from 'node:buffer'
 import { writeSync } from 'node:fs'
 import type { Clock } from '../io/clock.ts'
+import { attempt, heedRejection } from './describe-error.ts'
 import type { Logger, Settings } from './options.ts'
 
 /** A batch leaves when it has this many characters, or after BATCH_MS. One write(2) per 64 KiB makes its cost per line vanish. */
@@ -89,7 +90,7 @@ export class LineWriter {
       }
       const patience = this.clock.after(FLUSH_MS, resolve)
       if (this.blocked) this.waiting.push(done)
-      else this.sink.write('', done) // an empty write tells when those before it are through
+      else heedRejection(attempt(() => this.sink.write('', done)), ignore) // an empty write tells when those before it are through
     })
   }
 
@@ -101,7 +102,7 @@ export class LineWriter {
     try {
       const standard = this.sink === process.stdout || this.sink === process.stderr
       if (!standard && typeof this.sink.fd === 'number') writeSync(this.sink.fd, text)
-      else this.sink.write(text)
+      else heedRejection(this.sink.write(text), ignore)
     } catch {
       // nobody is left to tell
     }
@@ -113,6 +114,7 @@ export class LineWriter {
     let more: unknown
     try {
       more = this.sink.write(text)
+      heedRejection(more, ignore)
     } catch {
       return
     }
@@ -222,7 +224,7 @@ export class LogSink {
 
   private tell(level: keyof Logger, line: string): void {
     try {
-      this.logger![level]!(line)
+      heedRejection(this.logger![level]!(line), ignore)
     } catch {
       // A logger that throws must not take a request, let alone the server, with it.
     }

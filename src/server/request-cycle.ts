@@ -14,7 +14,7 @@ import { type Address, LOST } from '../io/transport.ts'
 import { ALREADY_HANDLED, type Application, type Environ, type Headers, type Piece, type PostHook, type Status, type TlsInfo, type Write } from './application.ts'
 import { AsyncPieces, IterablePieces, type Pieces } from './body.ts'
 import { LazyEnviron, type EnvironSource } from './environ.ts'
-import { attempt, describeError } from './describe-error.ts'
+import { attempt, describeError, heedRejection } from './describe-error.ts'
 import { Input, type InputSource } from './input.ts'
 import { nextRequestId } from './request-id.ts'
 
@@ -249,8 +249,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
     this.closeable = this.pieces = null
     if (body === null) return
     try {
-      const result = body.close()
-      if (result instanceof Promise) result.catch((error: unknown) => this.logFailure('close() of the body failed', error))
+      heedRejection(body.close(), error => this.logFailure('close() of the body failed', error))
     } catch (error) {
       this.logFailure('close() of the body failed', error)
     }

@@ -15,6 +15,7 @@ import { StreamTransport } from '../io/stream-transport.ts'
 import { type Address, LOST, type Transport } from '../io/transport.ts'
 import { AccessLog } from './access-log.ts'
 import type { Application } from './application.ts'
+import { describeError, heedRejection } from './describe-error.ts'
 import { connectionEnd, connectionStart, peerError, requestEnd, requestStart } from './diagnostics.ts'
 import { runHooks } from './hooks.ts'
 import { LogSink } from './log.ts'
@@ -318,10 +319,11 @@ export class Server {
     if (peerError.hasSubscribers) peerError.publish({ ...event, server: this })
     const tell = this.settings.onPeerError
     if (tell !== null) {
+      const failed = (error: unknown): void => this.logError(`onPeerError failed: ${describeError(error)}`)
       try {
-        tell(event)
+        heedRejection(tell(event), failed)
       } catch (error) {
-        this.logError(`onPeerError failed: ${String(error)}`)
+        failed(error)
       }
     }
   }

@@ -1,7 +1,7 @@
 // What an application's failure looks like from outside: a clean 500 while that is possible, a reset once it is not.
 import * as assert from 'uvu/assert'
 import type { Application } from '../../src/server/application.ts'
-import { answering, get, onEveryTransport, post, turns } from '../support/harness.ts'
+import { answering, get, onEveryTransport, post, turns, until } from '../support/harness.ts'
 
 const FAILURES: Record<string, Application> = {
   'throws': () => { throw new Error('secret') },
@@ -102,4 +102,30 @@ onEveryTransport('a failing application', (h, test) => {
     await good.send(get())
     assert.is((await good.response()).text, 'good')
   })
+
+  for (const [name, fails] of Object.entries<() => unknown>({
+    'throw': () => { throw new Error('not today') },
+    'throw what cannot be shown': () => { throw Object.create(null) },
+    'reject': async () => { throw new Error('not today') },
+    'reject with what cannot be shown': () => Promise.reject(Object.create(null)),
+    'give a thenable that rejects': () => ({ then: (_yes: unknown, no: (error: unknown) => void) => no(new Error('not today')) })
+  })) {
+    test(`callbacks of the operator that ${name}: the server goes on`, async () => {
+      const telling = await h.serve(answering('good'), { onPeerError: fails })
+      const bad = await h.connect(telling)
+      await bad.send('BAD\r\n\r\n')
+      assert.is((await bad.response()).status, 400)
+      await until(() => telling.errors.length === 1, 'a line')
+      assert.match(telling.errors[0]!, / onPeerError failed: (Error: not today|an error that cannot be shown)/)
+      for (const log of [{ info: fails, debug: fails, error: fails, access: fails }, { write: fails }]) {
+        const { server } = await h.serve(() => { throw new Error('bad') }, { log })
+        const client = await h.connect()
+        await client.send(get())
+        assert.is((await client.response()).status, 500)
+        client.destroy()
+        await server.close()
+        await turns()
+      }
+    })
+  }
 }).run()

@@ -98,9 +98,9 @@ export class Harness {
       error: (line: string): unknown => log.push(line) && errors.push(line),
       access: (line: string): unknown => log.push(line) && access.push(line)
     }
-    const onPeerError = (event: PeerErrorEvent): void => {
+    const onPeerError = (event: PeerErrorEvent): unknown => {
       peerErrors.push(event)
-      options.onPeerError?.(event)
+      return options.onPeerError?.(event)
     }
     // Given as undefined: nobody is told.
     const nobody = 'onPeerError' in options && options.onPeerError === undefined
