@@ -199,6 +199,8 @@ export const faults = [
   fault('D19 a failed accept ends the server', 'server/serve.js', 'if (isPassing(error)) {', 'if (false) {', 'parity/defects'),
   fault('a drain does not hold the process', 'server/serve.js', '.finally(holdProcess())', '', 'server/process'),
   fault('no host is every interface', 'io/listener.js', "host || '127.0.0.1'", "host ?? '127.0.0.1'", 'io/listener'),
+  fault('a pool that fails is nobody\'s matter', 'io/engine.js', 'catch (error) {\n            failed(error);', 'catch (error) {\n            throw error;', 'server/pool'),
+  fault('a task runs twice', 'io/engine.js', 'running ??= new Promise', 'running = new Promise', 'server/pool'),
   fault('no shutdown deadline', 'server/serve.js', 'settings.clock.after(timeout, () => this.cutNow?.())', 'settings.clock.after(timeout, () => {})', 'server/drain'),
 
   // The server.

@@ -44,9 +44,11 @@ export interface CycleHandler {
   onCycleEnd(cycle: Cycle): void
   /** The same for the answer to what never became a request. */
   onRefusalEnd(refusal: Refusal): void
+  /** `spawn` of the custom pool threw or rejected. A connection that was not begun is closed. */
+  onPoolFailed(error: unknown): void
 }
 
-/** `spawn` runs a connection; a pool that delays the task delays the reading. */
+/** `spawn` runs a connection; a pool that delays the task delays the reading. A task called again is the same run. */
 export interface Spawner {
   spawn(task: () => Promise<void>): unknown
 }
@@ -226,17 +228,28 @@ export class Engine {
   }
 
   private spawn(pool: Spawner, transport: Transport): void {
-    pool.spawn(
-      () =>
-        new Promise<void>((resolve) => {
-          if (this.draining) {
-            transport.destroy()
-            resolve()
-          } else {
-            this.tasks.set(this.serve(transport), resolve)
-          }
-        })
-    )
+    let running: Promise<void> | null = null
+    const task = (): Promise<void> =>
+      (running ??= new Promise<void>((resolve) => {
+        if (this.draining) {
+          transport.destroy()
+          resolve()
+        } else {
+          this.tasks.set(this.serve(transport), resolve)
+        }
+      }))
+    const failed = (error: unknown): void => {
+      this.handler.onPoolFailed(error)
+      if (running !== null) return
+      running = Promise.resolve()
+      this.counters.refused++
+      transport.destroy()
+    }
+    try {
+      Promise.resolve(pool.spawn(task)).then(undefined, failed)
+    } catch (error) {
+      failed(error)
+    }
   }
 
   private serve(transport: Transport): Connection {

@@ -19,7 +19,7 @@ import { describeError, heedRejection } from './describe-error.ts'
 import { connectionEnd, connectionStart, peerError, requestEnd, requestStart } from './diagnostics.ts'
 import { runHooks } from './hooks.ts'
 import { LogSink } from './log.ts'
-import { checkClose, completeOptions, type ServeOptions, type Settings } from './options.ts'
+import { checkClose, completeOptions, type ConnectionPool, type ServeOptions, type Settings } from './options.ts'
 import { RequestCycle } from './request-cycle.ts'
 
 /** How `close` ends. */
@@ -229,7 +229,7 @@ export class Server {
     })
     await engine.drain()
     if (this.pendingHooks > 0) await Promise.race([cut, new Promise<void>((resolve) => (this.hooksSettled = resolve))])
-    if (settings.customPool !== null) await Promise.race([cut, settings.customPool.waitall()])
+    if (settings.customPool !== null) await Promise.race([cut, this.poolAtRest(settings.customPool)])
     if (deadline !== null) settings.clock.clear(deadline)
     this.cutNow = null
     await closed
@@ -237,6 +237,14 @@ export class Server {
     this.log.info(`(${process.pid}) wsgi exited`)
     await this.log.flush()
     this.finish(null)
+  }
+
+  private async poolAtRest(pool: ConnectionPool): Promise<void> {
+    try {
+      await pool.waitall()
+    } catch (error) {
+      this.logError(`waitall() of the pool failed: ${describeError(error)}`)
+    }
   }
 
   // ── From the acceptor ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -326,6 +334,11 @@ export class Server {
         failed(error)
       }
     }
+  }
+
+  /** @internal */
+  onPoolFailed(error: unknown): void {
+    this.logError(`spawn() of the pool failed: ${describeError(error)}`)
   }
 
   /** @internal */

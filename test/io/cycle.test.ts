@@ -43,6 +43,7 @@ async function exchange(request: string, play: (cycle: Cycle) => void | Promise<
     onClose() {},
     onCycleEnd() {},
     onRefusalEnd() {},
+    onPoolFailed() {},
     onDeadline() {}
   }
   const clock = new FakeClock()

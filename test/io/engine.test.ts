@@ -40,6 +40,7 @@ class Handler implements CycleHandler {
     this.ended++
   }
   onRefusalEnd(): void {}
+  onPoolFailed(): void {}
   onDeadline(): void {}
   release(): void {
     for (const cycle of this.waiting.splice(0)) this.answer(cycle)

@@ -49,6 +49,7 @@ class World implements CycleHandler {
     if (this.hooks) cycle.connection.holdHooks(0)
   }
   onRefusalEnd(): void {}
+  onPoolFailed(): void {}
   onDeadline(): void {}
 
   answer(cycle: Cycle, text = 'ok'): void {

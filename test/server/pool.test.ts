@@ -166,6 +166,51 @@ onEveryTransport('customPool', (h, test) => {
     assert.equal(waiting, ['/1'])
   })
 
+  const no = (): never => { throw new Error('no more') }
+  for (const [how, spawn] of [['throws', no], ['rejects', async () => no()]] as const) {
+    test(`a spawn() that ${how}: the connection is closed, the server goes on`, async () => {
+      let failing = true
+      const { server, errors } = await h.serve(echoPath, { customPool: { spawn: task => failing ? spawn() : task(), waitall: async () => {} } })
+      const refused = await h.connect()
+      await refused.closed
+      assert.equal([refused.received, server.stats().refused, errors.length], [0, 1, 1])
+      assert.match(errors[0]!, /spawn\(\) of the pool failed: Error: no more/)
+      failing = false
+      const served = await h.connect()
+      await served.send(get('/1'))
+      assert.is((await served.response()).text, '/1')
+    })
+  }
+
+  test('a spawn() that fails when it has begun, or begins twice: the connection lives, once', async () => {
+    let begun: Promise<void>[] = []
+    const { server, errors } = await h.serve(echoPath, {
+      customPool: {
+        spawn(task) {
+          begun = [task(), task()]
+          no()
+        },
+        waitall: async () => {}
+      }
+    })
+    const client = await h.connect()
+    await client.send(get('/1'))
+    assert.is((await client.response()).text, '/1')
+    assert.equal([server.connections, server.stats().refused, errors.length], [1, 0, 1])
+    client.destroy()
+    await within(WAIT, Promise.all(begun), 'the task')
+  })
+
+  for (const [how, waitall] of [['throws', no], ['rejects', async () => no()]] as const) {
+    test(`a waitall() that ${how}: the drain goes on`, async () => {
+      const { server, errors } = await h.serve(echoPath, { customPool: { spawn: task => void task(), waitall } })
+      await within(WAIT, server.close(), 'close()')
+      await within(WAIT, server.finished, 'finished')
+      assert.is(server.state, 'closed')
+      assert.match(errors.join(), /waitall\(\) of the pool failed: Error: no more/)
+    })
+  }
+
   test('a wrong size is told', () => {
     for (const size of [0, -1, 1.5, NaN, Infinity]) {
       try {
