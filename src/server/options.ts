@@ -26,7 +26,8 @@ export interface ConnectionPool {
 export interface ServeOptions {
   /** Default: standard error. */
   log?: Log
-  /** Merged into every environ after the `wsgi.*` keys and before those of the request. */
+  /** Merged into every environ after the `wsgi.*` keys and before those of the request. Hooks in `eventlet.posthooks` are what each request's own list
+   *  begins with. */
   environ?: Readonly<Record<string, unknown>>
   /** Connections served at once. Default 1 024 (eventlet `max_size`). */
   maxSize?: number

@@ -35,6 +35,10 @@ const NO_HOOKS: readonly PostHook[] = []
 export interface CycleServer {
   readonly application: Application
   readonly extraEnviron: Readonly<Record<string, unknown>> | null
+  /** `extraEnviron` has keys that say how to answer. */
+  readonly environSteers: boolean
+  /** What every request's list of hooks begins with. */
+  readonly hooks: readonly PostHook[]
   readonly capitalize: boolean
   readonly debug: boolean
   readonly flushWhenWaiting: boolean
@@ -94,7 +98,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
     try {
       const result = this.server.application(this.lazy.environ, (status, headers, excInfo) => this.start(status, headers, excInfo))
       // The context as the application left it, for whatever of this request is still to run. An array without hooks has nothing.
-      if (CONTEXT_IS_CONSTRUCTED && !(Array.isArray(result) && this.hooks === null && !this.lazy.written)) this.scope = new AsyncResource('WIRELET_CYCLE')
+      if (CONTEXT_IS_CONSTRUCTED && !(Array.isArray(result) && this.hooks === null && this.server.hooks.length === 0 && !this.lazy.written)) this.scope = new AsyncResource('WIRELET_CYCLE')
       this.answerWith(result)
     } catch (error) {
       this.fail(error)
@@ -173,8 +177,8 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
       this.stop()
       return
     }
-    // Asked only when the application wrote into its environ: reading through the proxy costs, and the key is not ours.
-    if (this.lazy.written) {
+    // Asked only when it can be there: reading through the proxy costs, and the key is not ours.
+    if (this.lazy.written || this.server.environSteers) {
       const minimum = Number(this.environ['eventlet.minimum_write_chunk_size'] ?? this.cycle.minimumChunkSize)
       if (minimum >= 0) this.cycle.minimumChunkSize = minimum
     }
@@ -216,7 +220,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
     const cycle = this.cycle
     if (!cycle.ended) {
       let trailers = ''
-      if (cycle.head.acceptsTrailers && this.lazy.written) {
+      if (cycle.head.acceptsTrailers && (this.lazy.written || this.server.environSteers)) {
         const make = this.environ['wirelet.sendTrailers']
         if (typeof make === 'function') {
           try {
@@ -400,7 +404,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   }
 
   makeHooks(): PostHook[] {
-    return (this.hooks = [])
+    return (this.hooks = this.server.hooks.slice())
   }
 
   makeSignal(): AbortSignal {
@@ -460,7 +464,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
 
   /** The hooks to run: the list made by us or the one that the application put in its place. */
   takeHooks(): readonly PostHook[] {
-    if (!this.lazy.written) return this.hooks ?? NO_HOOKS
+    if (!this.lazy.written) return this.hooks ?? this.server.hooks
     const hooks: unknown = this.environ['eventlet.posthooks']
     return Array.isArray(hooks) ? (hooks as PostHook[]) : NO_HOOKS
   }

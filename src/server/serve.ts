@@ -14,7 +14,7 @@ import type { Refusal } from '../io/refusal.ts'
 import { StreamTransport } from '../io/stream-transport.ts'
 import { type Address, LOST, type Transport } from '../io/transport.ts'
 import { AccessLog } from './access-log.ts'
-import type { Application } from './application.ts'
+import type { Application, PostHook } from './application.ts'
 import { describeError, heedRejection } from './describe-error.ts'
 import { connectionEnd, connectionStart, peerError, requestEnd, requestStart } from './diagnostics.ts'
 import { runHooks } from './hooks.ts'
@@ -67,12 +67,17 @@ export function serve(listener: Listener | NetServer, application: Application, 
   return new Server(listener instanceof NetServer ? fromServer(listener) : listener, application, completeOptions(options))
 }
 
+/** Keys of the `environ` option that say how every request is answered. */
+const STEERING = ['eventlet.minimum_write_chunk_size', 'wirelet.sendTrailers']
+
 /** A server at work: made by `serve`. (It is its engine's CycleHandler, its acceptor's AcceptorOwner and its cycles' CycleServer; that is not public, so it is not declared.) */
 export class Server {
   /** Resolves when the server has drained and closed; rejects only for an error of the listener. */
   readonly finished: Promise<void>
   /** @internal */ readonly application: Application
   /** @internal */ readonly extraEnviron: Readonly<Record<string, unknown>> | null
+  /** @internal */ readonly environSteers: boolean
+  /** @internal */ readonly hooks: readonly PostHook[]
   /** @internal */ readonly capitalize: boolean
   /** @internal */ readonly debug: boolean
   /** @internal */ readonly flushWhenWaiting: boolean
@@ -100,6 +105,10 @@ export class Server {
     this.listener = listener
     this.application = application
     this.extraEnviron = settings.environ
+    const { environ } = settings
+    this.environSteers = environ !== null && STEERING.some(key => Object.hasOwn(environ, key))
+    const hooks = environ?.['eventlet.posthooks']
+    this.hooks = Array.isArray(hooks) ? hooks.slice() : []
     this.capitalize = settings.capitalizeResponseHeaders
     this.debug = settings.debug
     this.flushWhenWaiting = settings.flushWhenWaiting

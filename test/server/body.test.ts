@@ -1,7 +1,7 @@
 // What an application may return, on the wire: every kind of body, framing, coalescing, accounting, ends.
 import { Readable } from 'node:stream'
 import * as assert from 'uvu/assert'
-import type { Application, Body, Piece } from '../../src/server/application.ts'
+import type { Application, Body, Piece, PostHook } from '../../src/server/application.ts'
 import { deferred, get, onEveryTransport, turns, until } from '../support/harness.ts'
 import type { Response } from '../support/raw-client.ts'
 
@@ -302,6 +302,35 @@ onEveryTransport('bodies', (h, test) => {
     await client.send(get())
     assert.equal((await client.response()).trailers, [])
   })
+
+  for (const writes of [false, true]) {
+    test(`keys of the environ option that steer an answer, the application ${writes ? 'writing' : 'not writing'} another`, async () => {
+      const said: unknown[] = []
+      const hook = (who: string): PostHook => [environ => said.push([who, environ['wirelet.outcome']?.completed])]
+      const { answer, client } = await h.ask((environ, startResponse) => {
+        if (writes) environ['other'] = 1
+        if (environ.PATH_INFO === '/own') {
+          environ['eventlet.posthooks'].push(hook('own'))
+          environ['eventlet.minimum_write_chunk_size'] = 5
+          environ['wirelet.sendTrailers'] = () => []
+        }
+        startResponse(200)
+        return pieces(3, 4)
+      }, get('/', 'TE: trailers\r\nConnection: TE\r\n'), {
+        environ: { 'eventlet.minimum_write_chunk_size': 1, 'wirelet.sendTrailers': () => [['X-Sum', '3']], 'eventlet.posthooks': [hook('every')] }
+      })
+      assert.equal([sizes(answer), answer.trailers], [[4, 4, 4], [['X-Sum', '3']]])
+      await until(() => said.length === 1, 'the hook')
+      await client.send(get('/own', 'TE: trailers\r\nConnection: TE\r\n'))
+      const own = await client.response()
+      assert.equal([sizes(own), own.trailers], [[8, 4], []])
+      await until(() => said.length === 3, 'the hooks')
+      await client.send(get())
+      await client.response()
+      await until(() => said.length === 4, 'the last hook')
+      assert.equal(said, [['every', true], ['every', true], ['own', true], ['every', true]])
+    })
+  }
 
   test('trailers that may not be: the answer is cut', async () => {
     for (const name of ['content-length', 'transfer-encoding', 'set-cookie', 'a b']) {
