@@ -142,7 +142,8 @@ cli('--version is the package\'s', async () => {
 
 cli('a wrong command line: one line, exit code 2', async () => {
   for (const words of [[], ['--nope', 'app.mjs'], ['--head-timeout', '30', 'app.mjs'], ['--bind', 'x', 'app.mjs'], ['--certfile', 'x', 'app.mjs'],
-    ['--bind', '127.0.0.1:0', '--log-format', '%(nope)s', 'app.mjs'], ['--bind', '127.0.0.1:0', '--max-size', '0', 'app.mjs']]) {
+    ['--bind', '127.0.0.1:0', '--log-format', '%(nope)s', 'app.mjs'], ['--bind', '127.0.0.1:0', '--max-size', '0', 'app.mjs'],
+    ['--bind', '127.0.0.1:0', '--read-buffer', '0', 'app.mjs']]) {
     const { code, stdout, stderr } = await run(...words)
     assert.equal([code, stdout], [2, ''], words.join(' '))
     assert.match(stderr, /^wirelet: [^\n]+\n$/)

@@ -27,9 +27,9 @@ export interface Limits {
   maxBufferedBody: number
   /** Unread content discarded to keep a connection, and input discarded while lingering, bytes. Beyond: close. Default 1 MiB. */
   maxDrain: number
-  /** Content held unread for one request, bytes: beyond it reading stops. Default 65 536. */
+  /** Content held unread for one request, bytes: beyond it reading stops. At least 1. Default 65 536. */
   readBuffer: number
-  /** Response bytes that the kernel has not taken, per connection: beyond it the application's iteration stops. Default 65 536. */
+  /** Response bytes that the kernel has not taken, per connection: beyond it the application's iteration stops. At least 1. Default 65 536. */
   writeHighWater: number
   /** Connections accepted but held unread while `maxSize` are being served. Beyond: closed at accept. Default 1 024. */
   maxParked: number

@@ -109,6 +109,8 @@ const KNOWN = new Set([
 
 const LIMITS: ReadonlySet<string> = new Set(Object.keys(DEFAULT_LIMITS))
 const TIMEOUTS: ReadonlySet<string> = new Set(Object.keys(DEFAULT_TIMEOUTS))
+/** With none of it nothing would ever be read, or go on being written. */
+const NEVER_0 = new Set(['readBuffer', 'writeHighWater'])
 const STRICTNESS = new Set(['acceptTransferEncodingWithContentLength'])
 const CLOSE = new Set(['timeout', 'signal'])
 
@@ -195,7 +197,7 @@ function numbers<T extends object>(group: string, defaults: Readonly<T>, ...give
   for (const values of given) {
     for (const [key, value] of Object.entries(values)) {
       if (value === undefined) continue
-      result[key] = number(`${group}.${key}`, value, 0)
+      result[key] = number(`${group}.${key}`, value, NEVER_0.has(key) ? 1 : 0)
     }
   }
   return result as T
