@@ -3,7 +3,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import { Buffer } from 'node:buffer'
 import type { Duplex } from 'node:stream'
-import type { TLSSocket } from 'node:tls'
+import type { DetailedPeerCertificate, TLSSocket } from 'node:tls'
 import { PeerErrorCode, peerErrorInfo } from '../parser/errors.ts'
 import type { RequestHead } from '../parser/request-head.ts'
 import { OVER, type Content } from '../io/content.ts'
@@ -433,7 +433,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   tls(): TlsInfo | null {
     const stream = this.cycle.connection.transport.stream as TLSSocket | null
     if (!this.secure || stream === null || typeof stream.getProtocol !== 'function') return null
-    const certificate = stream.getPeerCertificate(true)
+    const certificate = withoutRing(stream.getPeerCertificate(true))
     return {
       protocol: stream.getProtocol(),
       cipher: stream.getCipher()?.name ?? null,
@@ -518,6 +518,14 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
 function known(address: Address): Address {
   if (address === LOST) throw new RequestAborted('the connection was gone before its address was asked for')
   return address
+}
+
+/** A root is its own issuer in Node's chain, and JSON knows no rings. */
+function withoutRing(certificate: DetailedPeerCertificate): DetailedPeerCertificate {
+  for (let each: Partial<DetailedPeerCertificate> | null | undefined = certificate; each != null; each = each.issuerCertificate) {
+    if (each.issuerCertificate === each) delete each.issuerCertificate
+  }
+  return certificate
 }
 
 function noBody(result: unknown): Error {

@@ -279,6 +279,14 @@ test('client certificates: asked for, shown, and none', async () => {
   assert.is(none.peerCertificate, null)
 })
 
+test('client certificates: one that is its own issuer can be shown as JSON, with all of the environ', async () => {
+  const ca = certificate('renewed').cert
+  const environ = await ask({ ...certificate(), requestCert: true, ca }, certificate('renewed'))
+  const shown = JSON.parse(JSON.stringify(environ)) as Environ
+  assert.is(shown['wirelet.tls']!.peerCertificate!.subject.O, 'renewed')
+  assert.not('issuerCertificate' in environ['wirelet.tls']!.peerCertificate!)
+})
+
 test('client certificates: demanded', async () => {
   let requests = 0
   const { port } = await start((environ, startResponse) => {
