@@ -218,6 +218,7 @@ export const faults = [
   fault('a web stream that was not begun is left alone', 'server/body.js', 'isWebStream(body) ? body.cancel()', 'false ? body.cancel()', 'server/iterables'),
   fault('what next() resolved to is looked at without a guard', 'server/body.js', 'this.step(step);\n        }\n        catch (error) {', 'this.step(step);\n        }\n        catch (error) {\n            throw error;', 'server/iterable-failures'),
   fault('what rejects later is not heard', 'server/describe-error.js', "typeof result === 'object' && result !== null && 'then' in result", 'false', 'server/failures|server/log'),
+  fault('trailers before the last line', 'server/request-cycle.js', ' || this.inputMemory > 0', '', 'server/trailers'),
   fault('an array is looked at twice', 'server/request-cycle.js', 'pieces[i] = piece;', 'pieces[i] = body[i];', 'fuzz/replay|server/body'),
   fault('startResponse twice', 'server/request-cycle.js', 'if (this.started && !replaces)', 'if (false)', 'server/start-response'),
   fault('D20 cookies joined by commas', 'server/environ.js', "key === 'HTTP_COOKIE' ? '; ' : ', '", "', '", 'server/environ|conformance/programmed'),

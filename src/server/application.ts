@@ -98,7 +98,7 @@ export interface Environ {
   'wirelet.signal': AbortSignal
   /** Sends an interim (1xx) response, 103 among them. Ignored towards HTTP/1.0. */
   'wirelet.inform': (status: Status, headers?: Headers) => void
-  /** Trailers received, once the content was read to its end; null before. Never merged into the headers. */
+  /** Trailers received, once the content was read (or thrown away) to its end, and [] if there are none; null before. Never merged into the headers. */
   'wirelet.trailers': ReadonlyArray<readonly [string, string]> | null
   /** Set by the application: called at the end of a chunked answer when the peer said `TE: trailers`. */
   'wirelet.sendTrailers'?: () => Headers

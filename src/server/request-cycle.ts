@@ -446,7 +446,8 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   trailers(): ReadonlyArray<readonly [string, string]> | null {
     const content = this.cycle.content
     if (content === null) return []
-    if (!content.complete || content.held > 0) return null
+    // What a line reader took counts as unread until it is handed out.
+    if (!content.complete || content.held > 0 || this.inputMemory > 0) return null
     const received = content.trailers ?? []
     const pairs: [string, string][] = []
     for (let i = 0; i < received.length; i += 2) pairs.push([received[i]!, received[i + 1]!])

@@ -36,6 +36,27 @@ onEveryTransport('trailers', (h, test) => {
     assert.equal(seen, [null, [['X-Sum', '42'], ['x-sum', '43'], ['X-Bytes', '\xe9']]])
   })
 
+  test('received: null until the last line is read, though all has come; after a discard of the rest too', async () => {
+    const seen: unknown[] = []
+    await h.serve(async (environ, startResponse) => {
+      const input = environ['wsgi.input']
+      for (let i = 0; i < 2; i++) {
+        seen.push(String(await input.readline()), environ['wirelet.trailers'])
+      }
+      if (environ.PATH_INFO === '/discard') await input.discard()
+      else seen.push(String(await input.readline()))
+      seen.push(environ['wirelet.trailers'])
+      startResponse(200)
+      return []
+    })
+    const client = await h.connect()
+    for (const path of ['/', '/discard']) {
+      await client.send(`${CHUNKED.replace('/', path)}\r\n5\r\na\nb\nc\r\n0\r\nX-Sum: 1\r\n\r\n`)
+      await client.response()
+    }
+    assert.equal(seen, ['a\n', null, 'b\n', null, 'c', [['X-Sum', '1']], 'a\n', null, 'b\n', null, [['X-Sum', '1']]])
+  })
+
   test('received: never merged into the headers of the environ', async () => {
     let keys: string[] = []
     let raw = ''
