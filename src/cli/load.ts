@@ -32,15 +32,24 @@ async function load(url: string, specifier: string): Promise<Record<string, unkn
 }
 
 function pick(exports: Readonly<Record<string, unknown>>, specifier: string, exportName: string | null): Application {
-  const names = Object.keys(exports)
-  const name = exportName ?? (names.includes('default') ? 'default' : 'app')
-  if (!names.includes(name)) {
+  const all = withCommonJs(exports)
+  const names = Object.keys(all)
+  const usual = ['default', 'app'].filter(each => names.includes(each))
+  const name = exportName ?? usual.find(each => typeof all[each] === 'function') ?? usual[0]
+  if (name === undefined || !names.includes(name)) {
     const wanted = exportName ?? 'default or app'
     throw new CommandError(`${specifier} has no export ${wanted}; it has ${names.length === 0 ? 'none at all' : names.sort().join(', ')}`, 1)
   }
-  const found = exports[name]
+  const found = all[name]
   if (typeof found !== 'function') throw new CommandError(`the export ${name} of ${specifier} is no function but ${found === null ? 'null' : typeof found}`, 1)
   return found as Application
+}
+
+/** Of a CommonJS module `import` gives `module.exports` as the default export, and of its members those that it could find without running it. What a
+ *  compiler made of `export default` is a member of that name. */
+function withCommonJs(exports: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const whole = exports['default']
+  return typeof whole === 'object' && whole !== null ? { ...exports, ...whole } : exports
 }
 
 /** A file of that name wins over a package: `wirelet app.js` needs no `./`. */

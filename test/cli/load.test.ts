@@ -19,6 +19,10 @@ load.before(context => {
   write('syntax.mjs', '\nexport default (')
   write('needs.mjs', 'import "no-such-package"')
   write('old.cjs', 'module.exports = () => ["cjs"]')
+  write('app.cjs', 'exports.app = () => ["exports.app"]; exports.other = () => ["other"]')
+  write('compiled.cjs', 'Object.defineProperty(exports, "__esModule", { value: true }); exports.default = () => ["compiled"]; exports.app = 5')
+  write('hidden.cjs', 'module.exports = Object.fromEntries([["app", () => ["hidden"]], ["more", () => ["more"]]])')
+  write('object.cjs', 'module.exports = { a: 1 }')
   mkdirSync(join(directory, 'node_modules/pkg'), { recursive: true })
   write('node_modules/pkg/package.json', '{ "name": "pkg", "type": "module", "exports": "./main.js" }')
   write('node_modules/pkg/main.js', 'export default () => ["pkg"]')
@@ -61,6 +65,11 @@ load('the export asked for, else the default one, else app', async ({ directory 
   assert.is(await answer(directory, 'named.mjs'), 'app')
   assert.is(await answer(directory, 'named.mjs', 'other'), 'other')
   assert.is(await answer(directory, 'old.cjs'), 'cjs')
+  assert.is(await answer(directory, 'app.cjs'), 'exports.app')
+  assert.is(await answer(directory, 'app.cjs', 'other'), 'other')
+  assert.is(await answer(directory, 'compiled.cjs'), 'compiled')
+  assert.is(await answer(directory, 'hidden.cjs'), 'hidden')
+  assert.is(await answer(directory, 'hidden.cjs', 'more'), 'more')
 })
 
 load('what is wrong is said in one line', async ({ directory }) => {
@@ -70,6 +79,7 @@ load('what is wrong is said in one line', async ({ directory }) => {
   assert.is(await failure(directory, 'neither.mjs'), 'neither.mjs has no export default or app; it has a, b')
   assert.is(await failure(directory, 'empty.mjs'), 'empty.mjs has no export default or app; it has none at all')
   assert.is(await failure(directory, 'default.mjs', 'number'), 'the export number of default.mjs is no function but number')
+  assert.is(await failure(directory, 'object.cjs'), 'the export default of object.cjs is no function but object')
   assert.is(await failure(directory, 'default.mjs', 'nothing'), 'the export nothing of default.mjs is no function but null')
 })
 
