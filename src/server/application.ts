@@ -6,8 +6,17 @@ import type { Outcome } from '../io/cycle.ts'
  *  they lie. */
 export type Piece = string | Uint8Array
 
+/** A web stream of pieces, by what is used of it: TypeScript's DOM library does not say that a `ReadableStream` is iterable. */
+export interface WebStream {
+  getReader(): {
+    read(): Promise<{ readonly done: boolean; readonly value?: Piece | undefined }>
+    cancel(): Promise<void>
+  }
+  cancel(): Promise<void>
+}
+
 /** What an application may answer with. A bare string or byte array is one piece; an array has a computed Content-Length. */
-export type Body = Piece | Iterable<Piece> | AsyncIterable<Piece>
+export type Body = Piece | Iterable<Piece> | AsyncIterable<Piece> | WebStream
 
 declare const handled: unique symbol
 /** The type of ALREADY_HANDLED: an interface, because TypeScript widens a unique symbol that an async function returns. */

@@ -1,5 +1,5 @@
 // The pieces of a streamed body: pulled from an iterable, sync or async, for as long as the connection takes them. Knows no HTTP.
-import type { Piece } from './application.ts'
+import type { Piece, WebStream } from './application.ts'
 import { heedRejection } from './describe-error.ts'
 import type { RequestCycle } from './request-cycle.ts'
 
@@ -63,7 +63,7 @@ export class IterablePieces implements Pieces {
 
 export class AsyncPieces implements Pieces {
   private readonly request: RequestCycle
-  private readonly body: AsyncIterable<Piece>
+  private readonly body: AsyncIterable<Piece> | WebStream
   private iterator: AsyncIterator<Piece> | null = null
   private done = false
   /** A `next()` is unanswered. */
@@ -89,7 +89,7 @@ export class AsyncPieces implements Pieces {
     if (this.waiting && !this.done) this.request.cycle.sendHeld()
   }
 
-  constructor(request: RequestCycle, body: AsyncIterable<Piece>) {
+  constructor(request: RequestCycle, body: AsyncIterable<Piece> | WebStream) {
     this.request = request
     this.body = body
     // It is ours from now on. Its iterator hears of errors, but only between the first pull and the end.
@@ -156,19 +156,14 @@ function isNodeStream(body: object): body is NodeStream {
   return typeof destroy === 'function' && typeof on === 'function'
 }
 
-interface WebStream {
-  getReader(): { read(): Promise<unknown>; cancel(): Promise<void> }
-  cancel(): Promise<void>
-}
-
-function isWebStream(body: object): body is WebStream {
+export function isWebStream(body: object): body is WebStream {
   return typeof (body as Partial<WebStream>).getReader === 'function'
 }
 
-function iteratorOf(body: AsyncIterable<Piece>): AsyncIterator<Piece> {
+function iteratorOf(body: AsyncIterable<Piece> | WebStream): AsyncIterator<Piece> {
   if (!isWebStream(body)) return body[Symbol.asyncIterator]()
   // Not its own iterator: a reader can be cancelled while it reads.
-  const reader = (body as WebStream).getReader()
+  const reader = body.getReader()
   return { next: () => reader.read(), return: () => reader.cancel() } as unknown as AsyncIterator<Piece>
 }
 

@@ -12,7 +12,7 @@ import { BodyTooLarge, ChunkReadError, HeadersSent, InvalidHeader, RequestAborte
 import { encodeResponseHead, encodeTrailers } from '../io/response-head.ts'
 import { type Address, LOST } from '../io/transport.ts'
 import { ALREADY_HANDLED, type Application, type Environ, type Headers, type Piece, type PostHook, type Status, type TlsInfo, type Write } from './application.ts'
-import { AsyncPieces, IterablePieces, type Pieces } from './body.ts'
+import { AsyncPieces, IterablePieces, isWebStream, type Pieces } from './body.ts'
 import { LazyEnviron, type EnvironSource } from './environ.ts'
 import { attempt, describeError, heedRejection } from './describe-error.ts'
 import { Input, type InputSource } from './input.ts'
@@ -123,6 +123,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
       )
     } else if (Symbol.asyncIterator in result) this.stream(result, new AsyncPieces(this, result as AsyncIterable<Piece>))
     else if (Symbol.iterator in result) this.stream(result, new IterablePieces(this, result as Iterable<Piece>))
+    else if (isWebStream(result)) this.stream(result, new AsyncPieces(this, result))
     else this.fail(noBody(result))
   }
 

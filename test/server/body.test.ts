@@ -45,6 +45,10 @@ const UNKNOWN_LENGTH: Record<string, () => unknown> = {
       controller.close()
     }
   }),
+  'a web stream that is not iterable': () => {
+    const { body } = new globalThis.Response('aé€😀')
+    return { getReader: () => body!.getReader(), cancel: () => body!.cancel() }
+  },
   'a Response body': () => new globalThis.Response('aé€😀').body
 }
 

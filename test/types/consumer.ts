@@ -74,8 +74,25 @@ const readable: Application = (_environ, startResponse) => {
 }
 const web: Application = (_environ, startResponse) => {
   startResponse(200)
-  return new Blob(['a']).stream() as unknown as AsyncIterable<Uint8Array>
+  return new ReadableStream<Uint8Array>()
 }
+// As the DOM library has it, which does not say everywhere that it is iterable.
+interface DomStream<R> {
+  cancel(reason?: unknown): Promise<void>
+  getReader(options: { mode: 'byob' }): { read<V extends ArrayBufferView>(view: V): Promise<{ done: boolean; value: V | undefined }> }
+  getReader(): {
+    read(): Promise<{ done: false; value: R } | { done: true; value: R | undefined }>
+    cancel(reason?: unknown): Promise<void>
+    releaseLock(): void
+  }
+}
+declare const bytes: DomStream<Uint8Array>, numbers: DomStream<number>
+const dom: Application = (_environ, startResponse) => {
+  startResponse(200)
+  return bytes
+}
+// @ts-expect-error numbers are no pieces
+const noBody: Body = numbers
 const taken: Application = (environ) => {
   environ['wirelet.upgrade']().end('HTTP/1.1 101 Switching Protocols\r\n\r\n')
   return ALREADY_HANDLED
@@ -117,11 +134,11 @@ const options: ServeOptions = {
 }
 
 export async function main(): Promise<void> {
-  for (const app of [pieces, bare, later, generated, generatedLater, readable, web, taken, full, wrong]) {
+  for (const app of [pieces, bare, later, generated, generatedLater, readable, web, dom, taken, full, wrong]) {
     await using server: Server = serve(await listen({ port: 0, host: '::1' }), app, options)
     const { port, family }: Address = server.address
     const state: 'listening' | 'draining' | 'closed' = server.state
-    console.log(port, family, state, server.connections, server.outstandingRequests, server.transport, server.ref().unref().url)
+    console.log(noBody, port, family, state, server.connections, server.outstandingRequests, server.transport, server.ref().unref().url)
     await server.close({ timeout: 100, signal: AbortSignal.timeout(1000) })
     await server.finished
   }
