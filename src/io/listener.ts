@@ -126,7 +126,8 @@ export class Listener {
   readonly secure: boolean
   /** Of a unix socket, else null. */
   readonly path: string | null
-  /** `http://127.0.0.1:8090`, `https://[::1]:8443`, `http:/run/app.sock`. */
+  /** `http://127.0.0.1:8090`, `https://[::1]:8443`. Of a unix socket `http:/run/app.sock`, as the original shows it: for people. `new URL` would take `run`
+   *  for a host; clients want `path`. */
   readonly url: string
   private readonly where: Address
   private readonly intake: Intake

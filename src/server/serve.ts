@@ -139,7 +139,7 @@ export class Server {
     return this.listener.address()
   }
 
-  /** Where the server listens, as a URL. */
+  /** Where the server listens, as a URL; of a unix socket text that is none (see `Listener.url`). */
   get url(): string {
     return this.listener.url
   }
