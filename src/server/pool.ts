@@ -2,7 +2,8 @@
 import { UsageError } from '../io/errors.ts'
 import type { ConnectionPool } from './options.ts'
 
-/** A pool for `customPool`: at most `size` connections run at once, the others wait unread. Several servers may share one. */
+/** A pool for `customPool`: at most `size` connections run at once, the others wait unread. Several servers may share one;
+ *  `waitall`, and with it `close()` of each, then waits for the connections of all. */
 export class Pool implements ConnectionPool {
   /** How many tasks run at once. */
   readonly size: number
