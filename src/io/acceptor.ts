@@ -102,7 +102,7 @@ export class Acceptor {
     const { tlsServer } = this
     if (tlsServer === null) {
       if (!this.listener.own) socket.setNoDelay(true)
-      this.owner.onTransport(new StreamTransport(socket, rawSocket(socket), this.listener.path !== null))
+      this.owner.onTransport(new StreamTransport(socket, rawSocket(socket), this.listener.unix))
       return
     }
     if (!this.owner.admitsHandshake(this.blind ? 0 : this.shaking.size)) {
@@ -159,7 +159,7 @@ export class Acceptor {
       return
     }
     this.shapeSeen = true
-    const transport = new HandleTransport(handle as StreamHandle, this.listener.path !== null)
+    const transport = new HandleTransport(handle as StreamHandle, this.listener.unix)
     try {
       if (!this.noDelayInherited) (handle as StreamHandle).setNoDelay?.(true)
       this.owner.onTransport(transport)
@@ -200,7 +200,7 @@ export class Acceptor {
 
   /** Inside 'secureConnection': later some bytes would be with the stream already. */
   private secured(socket: TLSSocket, raw: Socket | null): Transport {
-    const unix = this.listener.path !== null
+    const unix = this.listener.unix
     const transport = this.current === 'handle' && raw !== null ? TlsHandleTransport.over(socket, raw, unix) : null
     return transport ?? new StreamTransport(socket, raw, unix)
   }

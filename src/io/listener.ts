@@ -124,9 +124,11 @@ export class Listener {
   readonly own: boolean
   /** Connections are encrypted, by us or by the caller's own tls.Server. */
   readonly secure: boolean
-  /** Of a unix socket, else null. */
+  /** Of a unix socket, else null; null too for an inherited one, whose path Node does not tell. */
   readonly path: string | null
-  /** `http://127.0.0.1:8090`, `https://[::1]:8443`. Of a unix socket `http:/run/app.sock`, as the original shows it: for people. `new URL` would take `run`
+  /** @internal Its connections have no addresses. */
+  readonly unix: boolean
+  /** `http://127.0.0.1:8090`, `https://[::1]:8443`. Of a unix socket `http:/run/app.sock`, as the original shows it (`http:unix` where the path is not known): for people. `new URL` would take `run`
    *  for a host; clients want `path`. */
   readonly url: string
   private readonly where: Address
@@ -137,15 +139,17 @@ export class Listener {
   /** @internal Use `listen`, `wrapTls` or `fromServer`. */
   constructor(intake: Intake, options: TlsListenOptions | null, own: boolean) {
     const { server } = intake
+    if (!server.listening) throw new UsageError('this server is not listening')
     const bound = server.address()
-    if (bound === null) throw new UsageError('this server is not listening')
     this.intake = intake
     this.tls = this.settings = options
     this.own = own
     this.secure = options !== null || server instanceof tls.Server
     this.path = typeof bound === 'string' ? bound : null
-    this.where = typeof bound === 'string' ? UNIX : toAddress(bound)
-    this.url = (this.secure ? 'https:' : 'http:') + (this.path ?? '//' + hostAndPort(this.where))
+    // Null although it listens: a unix socket that Node has not bound itself.
+    this.where = bound === null || typeof bound === 'string' ? UNIX : toAddress(bound)
+    this.unix = this.where === UNIX
+    this.url = (this.secure ? 'https:' : 'http:') + (this.path ?? (this.unix ? 'unix' : '//' + hostAndPort(this.where)))
   }
 
   get server(): Server {

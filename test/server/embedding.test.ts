@@ -2,7 +2,8 @@
 import * as http from 'node:http'
 import * as net from 'node:net'
 import * as tls from 'node:tls'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -17,7 +18,7 @@ import { FakeClock } from '../support/fake-clock.ts'
 import { answering, echoPath, get, memoryPair, onEveryTransport, pass, turns, until } from '../support/harness.ts'
 import { ask, killAll, Program, runToEnd } from '../support/program.ts'
 import { RawClient, WAIT } from '../support/raw-client.ts'
-import { certificate, certificatePath, connectTls, connectTo } from '../support/sockets.ts'
+import { certificate, certificatePath, connectTls, connectTo, socketPath } from '../support/sockets.ts'
 import { within } from '../support/within.ts'
 
 const INDEX = new URL('../../src/index.js', import.meta.url).href
@@ -587,6 +588,52 @@ test('the command under a process manager: `ready` when it listens, and under no
     console.log(JSON.stringify({ message, answer: answer === 'managed ' + child.pid, end, ready, pids: pids.size, ends: await Promise.all(ends) }))
   `)
   assert.equal(result, { message: 'ready', answer: true, end: [0, null], ready: ['ready', 'ready'], pids: 2, ends: [[0, null], [0, null]] })
+})
+
+test('unix sockets that another process has bound, as systemd hands them over', async () => {
+  const paths = ['stream', 'handle', 'tls', 'own'].map(name => socketPath(name))
+  const bound = paths.map(path => net.createServer().listen(path))
+  await Promise.all(bound.map(server => once(server, 'listening')))
+  const child = spawn(process.execPath, [script(`
+    import { once } from 'node:events'
+    import { createServer } from 'node:net'
+    import { listen, serve, wrapTls } from ${JSON.stringify(INDEX)}
+    const own = createServer().listen({ fd: 6 })
+    await once(own, 'listening')
+    const files = { certfile: ${JSON.stringify(certificatePath('localhost.crt'))}, keyfile: ${JSON.stringify(certificatePath('localhost.key'))} }
+    const served = [[await listen({ fd: 3 }), 'stream'], [await listen({ fd: 4 }), 'handle'], [wrapTls(await listen({ fd: 5 }), files), 'handle'], [own, 'auto']]
+    for (const [listener, transport] of served) {
+      const server = serve(listener, (environ, start) => {
+        start(200)
+        void server.close()
+        return [server.transport, server.url, server.address.family, environ.REMOTE_ADDR, environ.REMOTE_PORT, environ.SERVER_NAME, environ.SERVER_PORT].join()
+      }, { log: ${QUIET}, transport })
+    }
+    console.log('serving')
+  `)], { timeout: WAIT, stdio: ['ignore', 'pipe', 'inherit', ...bound.map(server => (server as unknown as { _handle: { fd: number } })._handle.fd)] })
+  const exit = once(child, 'close')
+  // It removes the file, were it not moved out of its way.
+  for (const [i, server] of bound.entries()) {
+    renameSync(paths[i]!, `${paths[i]}.kept`)
+    server.close()
+    renameSync(`${paths[i]}.kept`, paths[i]!)
+  }
+  await within(WAIT, Promise.race([once(child.stdout!, 'data'), exit]), 'the child')
+  const answers: string[] = []
+  for (const path of paths) {
+    const client = new RawClient(await (path.endsWith('tls') ? connectTls : connectTo)(path))
+    await client.send(get())
+    answers.push((await client.response()).text)
+    client.destroy()
+  }
+  assert.equal(answers, [
+    'stream,http:unix,unix,unix,,unix,',
+    'handle,http:unix,unix,unix,,unix,',
+    'handle,https:unix,unix,unix,,unix,',
+    'stream,http:unix,unix,unix,,unix,'
+  ])
+  assert.equal(await within(WAIT, exit, 'the child to end'), [0, null])
+  assert.ok(paths.every(path => existsSync(path)), 'files that were not ours are removed')
 })
 
 test('TLS by files, in a process of its own, ended by itself', async () => {
