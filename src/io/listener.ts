@@ -40,6 +40,9 @@ const DEFAULT_BACKLOG = 511
 /** sockaddr_un's sun_path without its NUL. Node 20 and 22 cut a longer path off silently and bind another file. */
 const MAX_PATH = process.platform === 'linux' ? 107 : 103
 
+const PAIR = ['cert', 'key', 'certfile', 'keyfile'] as const
+const ARCHIVE = ['pfx'] as const
+
 /** What a listener's connections and errors go to while it is served. */
 export interface Taker {
   take(socket: Socket): void
@@ -182,13 +185,11 @@ export class Listener {
     return this
   }
 
-  /** New certificates for the handshakes to come. Without options the files of `certfile` and `keyfile` are read again. Throws, changing nothing, if they are unusable. */
+  /** New certificates for the handshakes to come. Without options the files of `certfile` and `keyfile` are read again. A pair replaces a `pfx`, a `pfx`
+   *  a pair, and the passphrase goes with what it opened. Throws, changing nothing, if they are unusable. */
   setSecureContext(options: TlsListenOptions = {}): void {
     if (this.settings === null) throw new UsageError('setSecureContext is for a listener made by wrapTls')
-    const merged = { ...this.settings, ...options }
-    if (options.cert !== undefined && options.certfile === undefined) delete merged.certfile
-    if (options.key !== undefined && options.keyfile === undefined) delete merged.keyfile
-    const settings = readFiles(merged)
+    const settings = readFiles(renewed(this.settings, options))
     tls.createSecureContext(settings)
     this.settings = settings
     this.tlsServer?.setSecureContext(settings)
@@ -334,6 +335,18 @@ function readFiles(options: TlsListenOptions): TlsListenOptions {
   }
   if (SNICallback !== undefined && !guardedCallbacks.has(SNICallback)) settings.SNICallback = guardSni(SNICallback)
   return settings
+}
+
+/** Node would serve an archive that was there before rather than a certificate that is new, so whatever `options` replace has to go. */
+function renewed(settings: TlsListenOptions, options: TlsListenOptions): TlsListenOptions {
+  const kept = { ...settings }
+  const replaced = options.pfx !== undefined ? PAIR : PAIR.some(name => options[name] !== undefined) ? ARCHIVE : []
+  // A passphrase stays for a successor of the same kind.
+  if (replaced.some(name => kept[name] !== undefined)) delete kept.passphrase
+  for (const name of replaced) delete kept[name]
+  if (options.cert !== undefined) delete kept.certfile
+  if (options.key !== undefined) delete kept.keyfile
+  return { ...kept, ...options }
 }
 
 type SniCallback = NonNullable<tls.TlsOptions['SNICallback']>

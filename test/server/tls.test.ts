@@ -1,6 +1,6 @@
 // TLS as an application and its operator see it: certificates, their reload, what the environ says, handshakes that fail or stall, and how an answer ends.
 import { once } from 'node:events'
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import * as net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -187,6 +187,26 @@ test('reload: the files are read again, new connections see it, old ones go on',
   listener.setSecureContext(certificate('localhost'))
   assert.is(organisation(await connect(port)), '')
   rmSync(directory, { recursive: true })
+})
+
+test('a reload that brings the other kind, a PKCS #12 archive or a pair, replaces the one before', async () => {
+  const archive = { pfx: readFileSync(certificatePath('renewed.pfx')), passphrase: 'wirelet' }
+  const files = { certfile: certificatePath('localhost.crt'), keyfile: certificatePath('localhost.key') }
+  const { port, listener } = await start(echoPath, archive)
+  const now = async (): Promise<string> => organisation(await connect(port))
+  assert.is(await now(), 'renewed')
+  for (const pair of [certificate('localhost'), files]) {
+    listener.setSecureContext(pair)
+    assert.is(await now(), '')
+    // Its passphrase went with it.
+    assert.instance(attempt(() => listener.setSecureContext({ pfx: archive.pfx })), Error)
+    assert.is(await now(), '')
+    listener.setSecureContext(archive)
+    assert.is(await now(), 'renewed')
+    listener.setSecureContext({ pfx: archive.pfx })
+    listener.setSecureContext()
+    assert.is(await now(), 'renewed')
+  }
 })
 
 test('a reload keeps what was asked of the peers', async () => {

@@ -11,10 +11,10 @@ import { within } from './within.ts'
 /** Generous: it only bounds a failure. */
 export const PATIENCE = 10_000
 
-/** Certificates made for these tests: 100 years, CN=localhost, SAN localhost and 127.0.0.1. From build/test/support the sources are three levels up. */
+/** Certificates made for these tests: 100 years, CN=localhost, SAN localhost and 127.0.0.1; renewed.pfx has the passphrase 'wirelet'. From build/test/support the sources are three levels up. */
 const CERTS = join(import.meta.dirname, '..', '..', '..', 'test', 'support', 'certs')
 
-export function certificatePath(name: 'localhost.crt' | 'localhost.key' | 'renewed.crt' | 'renewed.key'): string {
+export function certificatePath(name: 'localhost.crt' | 'localhost.key' | 'renewed.crt' | 'renewed.key' | 'renewed.pfx'): string {
   return join(CERTS, name)
 }
 
