@@ -74,10 +74,10 @@ export class Acceptor {
 
   start(): void {
     const { listener } = this
+    // What net.Server had accepted before, and whatever it accepts again after a fault, comes this way.
+    listener.attach(this, this.tlsServer)
     // A tls.Server of the caller's own makes its handshakes itself.
     if (listener.secure && this.tlsServer === null) listener.server.on('tlsClientError', this.handshakeFailed)
-    // What net.Server had accepted before, and whatever it accepts again after a fault, comes this way.
-    listener.attach(this)
     if (this.current === 'handle') this.hook()
   }
 

@@ -195,9 +195,11 @@ export class Listener {
     this.tlsServer?.setSecureContext(settings)
   }
 
-  /** @internal Everything accepted goes to `taker`, what came before it included. */
-  attach(taker: Taker): void {
+  /** @internal Everything accepted goes to `taker`, what came before it included. New certificates go to `handshaker` from here on: whoever is refused
+   *  must not take them away from the one that serves. */
+  attach(taker: Taker, handshaker: tls.Server | null = null): void {
     this.intake.attach(taker)
+    this.tlsServer = handshaker
   }
 
   /** @internal */
@@ -205,13 +207,12 @@ export class Listener {
     this.intake.release()
   }
 
-  /** @internal The server that makes the handshakes; it does not listen itself, sockets are given to it. */
+  /** @internal A server that makes the handshakes; it does not listen itself, sockets are given to it. */
   handshaker(handshakeTimeout: number): tls.Server {
-    this.tlsServer = tls.createServer({
+    return tls.createServer({
       ...this.settings,
       handshakeTimeout: Math.min(handshakeTimeout, MAX_TIMER)
     } as tls.TlsOptions)
-    return this.tlsServer
   }
 }
 

@@ -438,6 +438,9 @@ test("a tls.Server of the caller's own", async () => {
   plain.write('GET / HTTP/1.1\r\n\r\n')
   await closing(plain)
   await log.until('a failed handshake', () => log.failures.length === 1)
+  const second = new Acceptor(listener, 'stream', 1000, new Log())
+  assert.throws(() => second.start(), /served already/)
+  assert.is(server.listenerCount('tlsClientError'), 1)
 })
 
 test.run()

@@ -229,6 +229,13 @@ async function handshakeFailureOrEnd(port: number, options: tls.ConnectionOption
   return received ? 'served' : how
 }
 
+test('a second serve() that is refused takes no certificates away from the first', async () => {
+  const { port, listener } = await start(echoPath)
+  assert.match(attempt(() => serve(listener, echoPath, { transport, logOutput: false })).message, 'served already')
+  listener.setSecureContext(certificate('renewed'))
+  assert.is(organisation(await connect(port)), 'renewed')
+})
+
 test('a plain listener has no certificates to reload', async () => {
   const plain = await listen(0)
   listeners.push(plain)
