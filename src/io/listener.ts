@@ -26,7 +26,8 @@ export interface ListenOptions {
   signal?: AbortSignal
 }
 
-/** Everything that node:tls's server takes, and the two files by path. ALPN is ours: HTTP/1.1, and 1.0 for clients that offer nothing else (curl --http1.0). */
+/** Everything that node:tls's server takes, and the two files by path. ALPN is ours: HTTP/1.1, and 1.0 for clients that offer nothing else (curl --http1.0).
+ *  Of `handshakeTimeout` and `serve`'s `timeouts.handshake` the shorter one counts. */
 export interface TlsListenOptions extends tls.TlsOptions {
   certfile?: string
   keyfile?: string
@@ -211,7 +212,7 @@ export class Listener {
   handshaker(handshakeTimeout: number): tls.Server {
     return tls.createServer({
       ...this.settings,
-      handshakeTimeout: Math.min(handshakeTimeout, MAX_TIMER)
+      handshakeTimeout: Math.min(handshakeTimeout, this.settings?.handshakeTimeout ?? MAX_TIMER, MAX_TIMER)
     } as tls.TlsOptions)
   }
 }
@@ -329,7 +330,9 @@ function readFiles(options: TlsListenOptions): TlsListenOptions {
   if (options.keyfile !== undefined) settings.key = readFileSync(options.keyfile)
   // With it Node refuses ALPNProtocols.
   delete (settings as { ALPNCallback?: unknown }).ALPNCallback
-  const { SNICallback } = options
+  const { SNICallback, handshakeTimeout } = options
+  // Node takes a negative one for none.
+  if (handshakeTimeout !== undefined && !(handshakeTimeout > 0)) throw new UsageError('handshakeTimeout must be a number of milliseconds above 0')
   // Without one of these Node makes a server whose every handshake fails, and says nothing.
   if (!settings.pfx && !SNICallback && !settings.pskCallback && !settings.secureContext && (!settings.cert || !settings.key)) {
     throw new UsageError('TLS needs a certificate and its key: certfile and keyfile, cert and key, or pfx')

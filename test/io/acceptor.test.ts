@@ -366,12 +366,15 @@ for (const choice of ['stream', 'handle'] as const) {
   })
 
   test(`${choice}, TLS: a handshake that takes too long`, async () => {
-    const { log, port, acceptor } = await serveTls({}, 30)
-    const client = await connectTo(port)
-    await closing(client)
-    await log.until('a failed handshake', () => log.failures.length === 1)
-    assert.equal(log.failures, ['ERR_TLS_HANDSHAKE_TIMEOUT'])
-    assert.is(acceptor.handshakes, 0)
+    const long = 10 * PATIENCE
+    for (const [theirs, ours] of [[undefined, 30], [long, 30], [30, long], [30, Infinity]] as const) {
+      const { log, port, acceptor } = await serveTls({ handshakeTimeout: theirs }, ours)
+      const client = await connectTo(port)
+      await closing(client)
+      await log.until('a failed handshake', () => log.failures.length === 1)
+      assert.equal(log.failures, ['ERR_TLS_HANDSHAKE_TIMEOUT'])
+      assert.is(acceptor.handshakes, 0)
+    }
   })
 
   test(`${choice}, TLS: a throwing SNI callback fails its handshake and nothing else`, async () => {

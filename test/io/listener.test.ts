@@ -283,6 +283,7 @@ test('wrapTls: https, files by path, nonsense refused at once', async () => {
   assert.throws(() => wrapTls(listener, certificate()), /already/)
   assert.throws(() => wrapTls(plain, { cert: 'no', key: 'no' }))
   assert.throws(() => wrapTls(plain, { certfile: '/nowhere' }), /ENOENT/)
+  for (const handshakeTimeout of [0, -1, NaN]) assert.throws(() => wrapTls(plain, { ...certificate(), handshakeTimeout }), /handshakeTimeout/)
   assert.throws(() => plain.setSecureContext(certificate()), /wrapTls/)
   assert.throws(() => listener.setSecureContext({ cert: 'no', key: 'no' }))
   listener.setSecureContext()
