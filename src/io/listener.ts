@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { chmod, lstat, unlink } from 'node:fs/promises'
 import { type AddressInfo, type ListenOptions as NodeListenOptions, type Server, type Socket, connect, createServer } from 'node:net'
 import * as tls from 'node:tls'
+import { isDeepStrictEqual } from 'node:util'
 import { MAX_TIMER, nextTurn } from './clock.ts'
 import { UsageError, checkNames } from './errors.ts'
 import { type Address, UNIX } from './transport.ts'
@@ -41,6 +42,11 @@ const DEFAULT_BACKLOG = 511
 /** sockaddr_un's sun_path without its NUL. Node 20 and 22 cut a longer path off silently and bind another file. */
 const MAX_PATH = process.platform === 'linux' ? 107 : 103
 
+/** What `setSecureContext` of a tls.Server looks at; it ignores all else without a word. */
+const RENEWABLE = new Set([
+  'cert', 'key', 'certfile', 'keyfile', 'pfx', 'passphrase', 'ca', 'crl', 'ciphers', 'sigalgs', 'ecdhCurve', 'dhparam', 'honorCipherOrder', 'minVersion', 'maxVersion',
+  'secureProtocol', 'secureOptions', 'sessionIdContext', 'sessionTimeout', 'ticketKeys', 'clientCertEngine', 'privateKeyEngine', 'privateKeyIdentifier', 'certificateCompression'
+])
 const PAIR = ['cert', 'key', 'certfile', 'keyfile'] as const
 const ARCHIVE = ['pfx'] as const
 
@@ -138,6 +144,8 @@ export class Listener {
   private readonly where: Address
   private readonly intake: Intake
   private tlsServer: tls.Server | null = null
+  /** As the caller gave it. */
+  private given: TlsListenOptions | null
   private settings: TlsListenOptions | null
 
   /** @internal Use `listen`, `wrapTls` or `fromServer`. */
@@ -146,7 +154,8 @@ export class Listener {
     if (!server.listening) throw new UsageError('this server is not listening')
     const bound = server.address()
     this.intake = intake
-    this.tls = this.settings = options
+    this.given = options
+    this.tls = this.settings = options === null ? null : usable(options)
     this.own = own
     this.secure = options !== null || server instanceof tls.Server
     this.path = typeof bound === 'string' ? bound : null
@@ -187,11 +196,19 @@ export class Listener {
   }
 
   /** New certificates for the handshakes to come. Without options the files of `certfile` and `keyfile` are read again. A pair replaces a `pfx`, a `pfx`
-   *  a pair, and the passphrase goes with what it opened. Throws, changing nothing, if they are unusable. */
+   *  a pair, and the passphrase goes with what it opened. Authorities, ciphers and protocol versions may change as well; what a tls.Server keeps for life
+   *  may not: `requestCert`, `rejectUnauthorized`, callbacks, `handshakeTimeout` and so on. Throws, changing nothing, if something is unusable or fixed. */
   setSecureContext(options: TlsListenOptions = {}): void {
-    if (this.settings === null) throw new UsageError('setSecureContext is for a listener made by wrapTls')
-    const settings = readFiles(renewed(this.settings, options))
-    tls.createSecureContext(settings)
+    const { given } = this
+    if (given === null) throw new UsageError('setSecureContext is for a listener made by wrapTls')
+    for (const [name, value] of Object.entries(options)) {
+      // The same again is no change: many pass what they gave to wrapTls.
+      const fixed = !RENEWABLE.has(name) && !isDeepStrictEqual(value, given[name as keyof TlsListenOptions])
+      if (fixed) throw new UsageError(`setSecureContext cannot change ${name}`)
+    }
+    const changed = renewed(given, options)
+    const settings = usable(changed)
+    this.given = changed
     this.settings = settings
     this.tlsServer?.setSecureContext(settings)
   }
@@ -269,9 +286,7 @@ function made(server: Server, signal: AbortSignal | undefined): Listener {
 export function wrapTls(listener: Listener, options: TlsListenOptions): Listener {
   if (!(listener instanceof Listener)) throw new UsageError('the first argument must be a listener: wrapTls(await listen(…), …)')
   if (listener.secure) throw new UsageError('this listener is encrypted already')
-  const settings = readFiles(options)
-  tls.createSecureContext(settings)
-  return new Listener(intakeOf(listener), settings, listener.own)
+  return new Listener(intakeOf(listener), { ...options }, listener.own)
 }
 
 /** A listening net.Server or tls.Server of the caller's own. Its own listeners for connections must leave the sockets alone. What its `close()` says is
@@ -324,7 +339,8 @@ async function isStale(path: string): Promise<boolean> {
   })
 }
 
-function readFiles(options: TlsListenOptions): TlsListenOptions {
+/** Files read, and tried. Throws what is wrong with them. */
+function usable(options: TlsListenOptions): TlsListenOptions {
   const settings: TlsListenOptions = { ...options, ALPNProtocols: ['http/1.1', 'http/1.0'] }
   if (options.certfile !== undefined) settings.cert = readFileSync(options.certfile)
   if (options.keyfile !== undefined) settings.key = readFileSync(options.keyfile)
@@ -337,13 +353,14 @@ function readFiles(options: TlsListenOptions): TlsListenOptions {
   if (!settings.pfx && !SNICallback && !settings.pskCallback && !settings.secureContext && (!settings.cert || !settings.key)) {
     throw new UsageError('TLS needs a certificate and its key: certfile and keyfile, cert and key, or pfx')
   }
-  if (SNICallback !== undefined && !guardedCallbacks.has(SNICallback)) settings.SNICallback = guardSni(SNICallback)
+  if (SNICallback !== undefined) settings.SNICallback = guardSni(SNICallback)
+  tls.createSecureContext(settings)
   return settings
 }
 
 /** Node would serve an archive that was there before rather than a certificate that is new, so whatever `options` replace has to go. */
-function renewed(settings: TlsListenOptions, options: TlsListenOptions): TlsListenOptions {
-  const kept = { ...settings }
+function renewed(given: TlsListenOptions, options: TlsListenOptions): TlsListenOptions {
+  const kept = { ...given }
   const replaced = options.pfx !== undefined ? PAIR : PAIR.some(name => options[name] !== undefined) ? ARCHIVE : []
   // A passphrase stays for a successor of the same kind.
   if (replaced.some(name => kept[name] !== undefined)) delete kept.passphrase
@@ -354,11 +371,10 @@ function renewed(settings: TlsListenOptions, options: TlsListenOptions): TlsList
 }
 
 type SniCallback = NonNullable<tls.TlsOptions['SNICallback']>
-const guardedCallbacks: WeakSet<SniCallback> = new WeakSet()
 
 /** An exception or rejection of the caller's function fails its handshake and not the process. */
 function guardSni(callback: SniCallback): SniCallback {
-  const guarded: SniCallback = (servername, done) => {
+  return (servername, done) => {
     let answered = false
     const once: typeof done = (error, context) => {
       if (answered) return
@@ -372,8 +388,6 @@ function guardSni(callback: SniCallback): SniCallback {
       once(toError(error))
     }
   }
-  guardedCallbacks.add(guarded)
-  return guarded
 }
 
 function toError(error: unknown): Error {

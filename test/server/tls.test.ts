@@ -229,6 +229,26 @@ async function handshakeFailureOrEnd(port: number, options: tls.ConnectionOption
   return received ? 'served' : how
 }
 
+test('a reload cannot change what a tls.Server keeps for life, and says so; the same again is no change', async () => {
+  const options: TlsListenOptions = { ...certificate(), SNICallback: (_name, done) => done(null), ALPNProtocols: ['http/1.1'], requestCert: false }
+  const { port, listener } = await start(echoPath, options)
+  const changes = [
+    { requestCert: true, rejectUnauthorized: true, ca: certificate().cert }, { requestCert: undefined }, { rejectUnauthorized: false }, { ALPNProtocols: ['h2'] }, { ALPNCallback: () => 'h2' },
+    { SNICallback: () => {} }, { pskCallback: () => null }, { handshakeTimeout: 300 }, { certFile: 'misspelt' }
+  ]
+  for (const change of changes) {
+    const error = attempt(() => listener.setSecureContext({ ...certificate('renewed'), ...change } as TlsListenOptions))
+    assert.is(error.code, 'ERR_WIRELET_USAGE')
+    assert.match(error.message, Object.keys(change)[0]!)
+  }
+  assert.is(organisation(await connect(port)), '')
+  listener.setSecureContext({ ...options, ...certificate('renewed'), ALPNProtocols: ['http/1.1'], maxVersion: 'TLSv1.2' })
+  const client = await connect(port)
+  assert.equal([organisation(client), (client.stream as tls.TLSSocket).getProtocol()], ['renewed', 'TLSv1.2'])
+  listener.setSecureContext()
+  await serves(port, { servername: 'localhost' })
+})
+
 test('a second serve() that is refused takes no certificates away from the first', async () => {
   const { port, listener } = await start(echoPath)
   assert.match(attempt(() => serve(listener, echoPath, { transport, logOutput: false })).message, 'served already')
