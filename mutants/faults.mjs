@@ -108,6 +108,7 @@ export const faults = [
   fault('whoever is refused gets the new certificates', 'io/listener.js', 'this.intake.attach(taker);\n        this.tlsServer = handshaker;', 'this.tlsServer = handshaker;\n        this.intake.attach(taker);', 'server/tls'),
   fault('a shorter handshakeTimeout is overwritten', 'io/listener.js', 'this.settings?.handshakeTimeout ?? MAX_TIMER', 'MAX_TIMER', 'io/acceptor'),
   fault('a reload ignores what it cannot change', 'io/listener.js', 'if (fixed)', 'if (false)', 'server/tls'),
+  fault('a socket file is removed unlooked at', 'io/listener.js', 'if (isSameFile(stale, fileAt(options.path)))', 'if (true)', 'io/listener'),
   fault('lines cost their octets alone', 'server/input.js', ' + lines.length * LINE_COST', '', 'server/input'),
   fault('a gathering buffer for each small run', 'io/content.js', 'this.cutGather();\n            if (this.adopted', 'this.cutGather();\n            this.gather = null;\n            if (this.adopted', 'io/content'),
   fault('D18 no close on the last answer of a drain', 'io/connection.js', 'engine.draining ? !this.anotherHead() : traffic.peerEnded', 'traffic.peerEnded', 'server/drain|io/state-table'),

@@ -1,7 +1,7 @@
 // Where connections come from: a listening socket of our own or of the caller, and the TLS settings that belong to it. Who serves them is not known here.
 import { Buffer } from 'node:buffer'
-import { readFileSync } from 'node:fs'
-import { chmod, lstat, unlink } from 'node:fs/promises'
+import { type BigIntStats, lstatSync, readFileSync, unlinkSync } from 'node:fs'
+import { chmod } from 'node:fs/promises'
 import { type AddressInfo, type ListenOptions as NodeListenOptions, type Server, type Socket, connect, createServer } from 'node:net'
 import * as tls from 'node:tls'
 import { isDeepStrictEqual } from 'node:util'
@@ -319,24 +319,45 @@ async function bindPath(options: NodeListenOptions & { path: string }): Promise<
   try {
     return await bind(options)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || !(await isStale(options.path))) throw error
-    await unlink(options.path)
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+    const stale = await staleFile(options.path)
+    if (stale === null) throw error
+    // Looked at and removed in one turn: whoever else starts here may have put a socket of its own in its place, or be about to.
+    if (isSameFile(stale, fileAt(options.path))) remove(options.path)
     return await bind(options)
   }
 }
 
-async function isStale(path: string): Promise<boolean> {
-  if (path.startsWith('\0')) return false
-  const file = await lstat(path).catch(() => null)
-  if (file === null || !file.isSocket()) return false
+/** The socket file that a connection to `path` was refused at. */
+async function staleFile(path: string): Promise<BigIntStats | null> {
+  const file = path.startsWith('\0') ? null : fileAt(path)
+  if (file === null || !file.isSocket()) return null
   return await new Promise(resolve => {
     const probe = connect(path)
     probe.once('connect', () => {
       probe.destroy()
-      resolve(false)
+      resolve(null)
     })
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'))
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED' ? file : null))
   })
+}
+
+function fileAt(path: string): BigIntStats | null {
+  return lstatSync(path, { bigint: true, throwIfNoEntry: false }) ?? null
+}
+
+/** The time too: some file systems give the number of a removed file to the next one. */
+function isSameFile(one: BigIntStats, other: BigIntStats | null): boolean {
+  return other !== null && one.dev === other.dev && one.ino === other.ino && one.ctimeNs === other.ctimeNs
+}
+
+function remove(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch (error) {
+    // Another process was quicker.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
 }
 
 /** Files read, and tried. Throws what is wrong with them. */

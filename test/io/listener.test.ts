@@ -135,6 +135,17 @@ test('a stale socket file is replaced', async () => {
   client.destroy()
 })
 
+test('of several that replace a stale socket file at once, one gets it and keeps it', async () => {
+  const path = await staleSocket()
+  const settled = await within(PATIENCE, Promise.allSettled([1, 2, 3].map(() => opened(path))), 'all of them')
+  assert.equal(settled.map(one => (one.status === 'fulfilled' ? 'listens' : (one.reason as NodeJS.ErrnoException).code)).sort(), ['EADDRINUSE', 'EADDRINUSE', 'listens'])
+  const taken = nextSocket(open[0]!)
+  const client = await connectTo(path)
+  const socket = await taken
+  socket.destroy()
+  client.destroy()
+})
+
 test('a socket that somebody listens at is left alone', async () => {
   const path = socketPath()
   await opened(path)
