@@ -292,8 +292,13 @@ export function wrapTls(listener: Listener, options: TlsListenOptions): Listener
 /** A listening net.Server or tls.Server of the caller's own. Its own listeners for connections must leave the sockets alone. What its `close()` says is
  *  heard by its event 'close', which waits for the last connection. */
 export function fromServer(server: Server | tls.Server): Listener {
-  return new Listener(new Intake(server), null, false)
+  const intake = intakes.get(server) ?? new Intake(server)
+  intakes.set(server, intake)
+  return new Listener(intake, null, false)
 }
+
+/** Of servers that are not ours: one for each, however often it is served. */
+const intakes = new WeakMap<Server, Intake>()
 
 function intakeOf(listener: Listener): Intake {
   return (listener as unknown as { intake: Intake }).intake

@@ -1,4 +1,5 @@
 // serve(): what it takes, what it refuses, what a running server tells of itself.
+import { once } from 'node:events'
 import * as net from 'node:net'
 import { PassThrough } from 'node:stream'
 import { suite } from 'uvu'
@@ -10,6 +11,7 @@ import type { ServeOptions } from '../../src/server/options.ts'
 import { Pool } from '../../src/server/pool.ts'
 import { serve } from '../../src/server/serve.ts'
 import { answering, deferred, echoPath, get, memoryPair, onEveryTransport, turns, until } from '../support/harness.ts'
+import { RawClient } from '../support/raw-client.ts'
 import { connectTo } from '../support/sockets.ts'
 import { within } from '../support/within.ts'
 
@@ -226,6 +228,20 @@ refusals('a listener twice', async () => {
   const error = thrown(() => serve(listener, echoPath, { logOutput: false }))
   assert.equal([error.code, error.message], ['ERR_WIRELET_USAGE', 'this listener is being served already'])
   await server.close()
+})
+
+refusals("a server of the caller's own twice at once; one after the other is right", async () => {
+  const own = net.createServer().listen(0, '127.0.0.1')
+  await once(own, 'listening')
+  const first = serve(own, answering('first'), { logOutput: false, closeListener: false })
+  assert.is(thrown(() => serve(own, answering('second'), { logOutput: false })).message, 'this listener is being served already')
+  await first.close()
+  const second = serve(own, answering('second'), { logOutput: false })
+  const client = new RawClient(await connectTo((own.address() as net.AddressInfo).port))
+  await client.send(get())
+  assert.is((await client.response()).text, 'second')
+  client.destroy()
+  await second.close()
 })
 
 refusals("transport 'handle' where there is none: a server of the caller's own", async () => {
