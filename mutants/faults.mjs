@@ -207,7 +207,9 @@ export const faults = [
   fault('no host is every interface', 'io/listener.js', "host || '127.0.0.1'", "host ?? '127.0.0.1'", 'io/listener'),
   fault('a pool that fails is nobody\'s matter', 'io/engine.js', 'catch (error) {\n            failed(error);', 'catch (error) {\n            throw error;', 'server/pool'),
   fault('a task runs twice', 'io/engine.js', 'running ??= new Promise', 'running = new Promise', 'server/pool'),
-  fault('no shutdown deadline', 'server/serve.js', 'settings.clock.after(timeout, () => this.cutNow?.())', 'settings.clock.after(timeout, () => {})', 'server/drain'),
+  fault('a second close has no deadline', 'server/serve.js', 'else if (options.timeout !== undefined)', 'else if (options.timeout === 0)', 'server/drain'),
+  fault('a server of the caller is served twice', 'io/listener.js', 'intakes.get(server) ?? new Intake(server)', 'new Intake(server)', 'server/serve'),
+  fault('no shutdown deadline', 'server/serve.js', 'this.settings.clock.after(timeout, () => this.cutNow?.())', 'this.settings.clock.after(timeout, () => {})', 'server/drain'),
 
   // The server.
   fault('D8 read(-1) is not the rest', 'server/input.js', 'return size < 0 ? Infinity', 'return size < -1 ? Infinity', 'server/input'),

@@ -41,10 +41,9 @@ export const systemClock: Clock = new SystemClock()
 export const nextTurn: typeof setImmediate = setImmediate
 
 const system = { setInterval, clearInterval }
-const LONGEST = 2 ** 31 - 1
 
 /** Keeps the process alive until what it returns is called: no timer of a Clock does, and whatever else is waited for may not either. */
 export function holdProcess(): () => void {
-  const hold = system.setInterval(() => {}, LONGEST)
+  const hold = system.setInterval(() => {}, MAX_TIMER)
   return () => system.clearInterval(hold)
 }

@@ -95,7 +95,9 @@ export class Server {
   private pendingHooks = 0
   private hooksSettled: (() => void) | null = null
   private closing: Promise<void> | null = null
+  /** While it drains: destroys what is left. */
   private cutNow: (() => void) | null = null
+  private readonly shutdownTimers: unknown[] = []
   private finish!: (error: Error | null) => void
 
   /** @internal Use `serve`. */
@@ -198,7 +200,7 @@ export class Server {
   }
 
   /** Drain: the listener first, then every connection by its state, each last answer with `Connection: close`; at the deadline what is left is
-   *  destroyed. Resolves when nothing is left. A second call waits for the first, and may cut it short. @throws UsageError for a bad option. */
+   *  destroyed. Resolves when nothing is left. A second call waits for the first, and its `timeout` or `signal` may cut it short. @throws UsageError for a bad option. */
   close(options: CloseOptions = {}): Promise<void> {
     checkClose(options)
     const { signal } = options
@@ -211,9 +213,9 @@ export class Server {
       let begin!: (drained: Promise<void>) => void
       this.closing = new Promise<void>(resolve => (begin = resolve))
       // A hook, a pool or a sink that is waited for need not hold the event loop; without anything in it the process would end in the middle.
-      begin(this.drain(options.timeout ?? this.settings.timeouts.shutdown).finally(holdProcess()))
-    }
-    if (options.timeout === 0) this.cutNow?.()
+      begin(this.drain().finally(holdProcess()))
+      this.cutAfter(options.timeout ?? this.settings.timeouts.shutdown)
+    } else if (options.timeout !== undefined) this.cutAfter(options.timeout)
     return this.closing
   }
 
@@ -221,14 +223,20 @@ export class Server {
     return this.close()
   }
 
-  private async drain(timeout: number): Promise<void> {
+  /** Each call of `close` may bring the end nearer, none puts it off. */
+  private cutAfter(timeout: number): void {
+    if (this.cutNow === null) return
+    if (timeout === 0) this.cutNow()
+    else if (Number.isFinite(timeout)) this.shutdownTimers.push(this.settings.clock.after(timeout, () => this.cutNow?.()))
+  }
+
+  private async drain(): Promise<void> {
     const { engine, acceptor, settings } = this
     this.current = 'draining'
     this.log.info(`(${process.pid}) wsgi exiting`)
     acceptor.stop()
     const closed = settings.closeListener ? this.listener.close() : Promise.resolve()
     acceptor.destroyHandshakes()
-    const deadline = Number.isFinite(timeout) ? settings.clock.after(timeout, () => this.cutNow?.()) : null
     const cut = new Promise<void>((resolve) => {
       this.cutNow = () => {
         if (engine.open > 0) engine.counters.deadline('shutdown')
@@ -239,7 +247,7 @@ export class Server {
     await engine.drain()
     if (this.pendingHooks > 0) await Promise.race([cut, new Promise<void>((resolve) => (this.hooksSettled = resolve))])
     if (settings.customPool !== null) await Promise.race([cut, this.poolAtRest(settings.customPool)])
-    if (deadline !== null) settings.clock.clear(deadline)
+    for (const timer of this.shutdownTimers) settings.clock.clear(timer)
     this.cutNow = null
     await closed
     this.current = 'closed'

@@ -334,6 +334,24 @@ onEveryTransport('drain', (h, test) => {
     await within(1000, first, 'the first')
   })
 
+  test('a second close with a deadline of its own brings the end nearer, and never puts it off', async () => {
+    const clock = new FakeClock()
+    const { server } = await h.serve(() => new Promise(() => {}), { clock })
+    const client = await h.connect()
+    await client.send(get())
+    await turns()
+    const first = server.close()
+    await turns(20)
+    void server.close({ timeout: 100 })
+    void server.close({ timeout: 60_000 })
+    assert.is(server.state, 'draining')
+    await pass(clock, 100)
+    await within(1000, first, 'the drain')
+    assert.is(clock.pending(), 0)
+    void server.close({ timeout: 100 })
+    assert.is(clock.pending(), 0)
+  })
+
   test('asynchronous disposal drains', async () => {
     const { server } = await h.serve(answering('x'))
     await server[Symbol.asyncDispose]()
