@@ -225,7 +225,9 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
         const make = this.environ['wirelet.sendTrailers']
         if (typeof make === 'function') {
           try {
-            trailers = encodeTrailers(make(), this.server.capitalize)
+            const lines = make()
+            heedRejection(lines, error => this.logFailure('sendTrailers failed', error))
+            trailers = encodeTrailers(lines, this.server.capitalize)
           } catch (error) {
             this.fail(error)
             return

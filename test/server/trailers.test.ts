@@ -275,6 +275,16 @@ onEveryTransport('trailers', (h, test) => {
     }
   })
 
+  test('an async function that fails: the same, and the process lives on', async () => {
+    const { errors } = await h.serve(sending(() => Promise.reject(new Error('as the test wants it')) as never))
+    const client = await h.connect()
+    await client.send(get('/', TE))
+    assert.is((await client.response()).status, 500)
+    await until(() => errors.length === 2, 'both lines')
+    assert.match(errors.join(''), 'headers must be there, not promised')
+    assert.match(errors.join(''), 'sendTrailers failed: Error: as the test wants it')
+  })
+
   test('what is no function is ignored', async () => {
     await h.serve((environ, startResponse) => {
       ;(environ as Record<string, unknown>)['wirelet.sendTrailers'] = [['X-Sum', '1']]
