@@ -200,7 +200,7 @@ export class Content implements ContentSink {
   }
 }
 
-/** With memory of its own: a part of Node's pool (64 KiB from Node 24 on) would keep all of it. */
+/** With memory of its own: a part of Node's pool (64 KiB on recent Nodes: docs/handles.md, Memory) would keep all of it. */
 function copyOf(bytes: Buffer, start: number, end: number): Buffer {
   const copy = Buffer.allocUnsafeSlow(end - start)
   bytes.copy(copy, 0, start, end)

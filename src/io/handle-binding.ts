@@ -1,5 +1,5 @@
 // The only file that touches Node's internal stream interface: testing its pieces before use, and the few calls that the transports on handles make.
-// Facts and their measurements: handles.md; a wrong call here is a SIGABRT, not an exception. Knows no connection.
+// The facts are in docs/handles.md; a wrong call here is a SIGABRT, not an exception. Knows no connection.
 import { Buffer } from 'node:buffer'
 import { getSystemErrorName, types } from 'node:util'
 import { internalBinding } from './internal-binding.ts'
@@ -30,8 +30,8 @@ export interface StreamHandle {
   getsockname?(into: object): number
   setNoDelay?(on: boolean): number
   setKeepAlive?(on: boolean, seconds: number): number
-  /** Ours: who reads from it. A property is the cheapest way back (handles.md §9), and cheapest of all this one, which a handle comes with for the
-   *  flag of a net.Socket that it never gets: a fourth property would cost each connection 24 bytes. */
+  /** Ours: who reads from it. A property is the cheapest way back, and cheapest of all this one, which a TCP handle comes with for the flag of a
+   *  net.Socket that it never gets: a fourth property would cost each connection 24 bytes (docs/handles.md, Memory). */
   reading: HandleReader
   /** The same on the handle of a TLSSocket, which does use that flag. */
   conn: HandleReader
@@ -293,7 +293,8 @@ function passOn(handle: StreamHandle, reader: HandleReader, n: number, proof: nu
 }
 
 /** The handle of a TLSSocket that has just made its handshake, for its decrypted bytes to be read by `readDecrypted`. It does not read until then.
- *  Null if it has not the shape we know, or the stream has read something already. Never written to or closed: that stays the socket's (handles.md §10). */
+ *  Null if it has not the shape we know, or the stream has read something already. Never written to or closed: that stays the socket's
+ *  (docs/handles.md, TLS). */
 export function takeTlsHandle(socket: object): StreamHandle | null {
   const { _handle: handle, readableLength } = socket as { _handle?: unknown; readableLength?: unknown }
   // `reading` is net.Socket's own knowledge of it: while it is true, as we leave it, the stream never starts or stops the handle.
@@ -313,7 +314,7 @@ export function readDecrypted(handle: StreamHandle, reader: HandleReader): OnRea
   return stock
 }
 
-/** The stream reads for itself again, once reading is started. The bytes still come by the slab: it is given copies (handles.md §7). */
+/** The stream reads for itself again, once reading is started. The bytes still come by the slab: it is given copies (docs/handles.md, TLS). */
 export function giveBackReading(handle: StreamHandle, stock: OnRead): void {
   handle.onread = function () {
     const n = state[kRead]

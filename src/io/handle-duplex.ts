@@ -1,5 +1,5 @@
 // The Duplex that a taken-over connection on a handle becomes. A net.Socket made over a handle that has read into our slab would silently get no data
-// (handles.md §7), so this is our own, with those of its methods that protocols on top of HTTP use. Bytes it gives are owned copies.
+// (docs/handles.md, Taking over), so this is our own, with those of its methods that protocols on top of HTTP use. Bytes it gives are owned copies.
 import type { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
 import { MAX_TIMER, nextTurn } from './clock.ts'

@@ -1,5 +1,5 @@
 // A Transport on libuv's handle itself, without net.Socket and streams: 4–5 KB less per connection and a third of the time per request.
-// What it may and may not do to a handle is in handles.md; the calls that can abort are all in handle-binding.ts. Knows no HTTP.
+// What it may and may not do to a handle is in docs/handles.md; the calls that can abort are all in handle-binding.ts. Knows no HTTP.
 import { Buffer } from 'node:buffer'
 import { Duplex } from 'node:stream'
 import { forgetBuffer, giveBackBuffer } from './buffer-pool.ts'

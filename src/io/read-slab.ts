@@ -1,6 +1,6 @@
 // The memory that incoming bytes are lent from: one slab for every HandleTransport of the thread, because the read callback is synchronous
-// and libuv never calls one inside another (handles.md §3); what is put aside (gathering.ts) moves to its second half. Nothing here knows sockets or
-// HTTP.
+// and libuv never calls one inside another (docs/handles.md, Reading); what is put aside (gathering.ts) moves to its second half. Nothing here knows
+// sockets or HTTP.
 import { Buffer } from 'node:buffer'
 import { scanner } from '../parser/field-line-scanner.ts'
 import { isPoisoned } from './poison.ts'

@@ -1,6 +1,6 @@
 // A StreamTransport over a TLSSocket, but for reading: what is decrypted goes from the handle straight into the slab, past the socket's readable side.
 // (Writing by the handle as well would spare another 3 to 5 %, at the price of an abort for a second write while one is pending.) The socket stays
-// the owner of its handle, of errors and of the end. What may be done to the handle is in handles.md §10. Knows no HTTP.
+// the owner of its handle, of errors and of the end. What may be done to the handle is in docs/handles.md, TLS. Knows no HTTP.
 import { Buffer } from 'node:buffer'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
