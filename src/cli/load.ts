@@ -32,24 +32,25 @@ async function load(url: string, specifier: string): Promise<Record<string, unkn
 }
 
 function pick(exports: Readonly<Record<string, unknown>>, specifier: string, exportName: string | null): Application {
-  const all = withCommonJs(exports)
-  const names = Object.keys(all)
+  const members = membersOf(exports['default'])
+  const names = [...new Set([...Object.keys(exports), ...Object.keys(members)])]
+  // A named export wins: what the default export has beside it may be anything. Only what is wanted is read, since a member may be a getter that throws.
+  const read = (each: string): unknown => Object.hasOwn(exports, each) && (each !== 'default' || !Object.hasOwn(members, each)) ? exports[each] : members[each]
   const usual = ['default', 'app'].filter(each => names.includes(each))
-  const name = exportName ?? usual.find(each => typeof all[each] === 'function') ?? usual[0]
+  const name = exportName ?? usual.find(each => typeof read(each) === 'function') ?? usual[0]
   if (name === undefined || !names.includes(name)) {
     const wanted = exportName ?? 'default or app'
     throw new CommandError(`${specifier} has no export ${wanted}; it has ${names.length === 0 ? 'none at all' : names.sort().join(', ')}`, 1)
   }
-  const found = all[name]
+  const found = read(name)
   if (typeof found !== 'function') throw new CommandError(`the export ${name} of ${specifier} is no function but ${found === null ? 'null' : typeof found}`, 1)
   return found as Application
 }
 
 /** Of a CommonJS module `import` gives `module.exports` as the default export, and of its members those that it could find without running it. What a
  *  compiler made of `export default` is a member of that name. */
-function withCommonJs(exports: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-  const whole = exports['default']
-  return typeof whole === 'object' && whole !== null ? { ...exports, ...whole } : exports
+function membersOf(whole: unknown): Readonly<Record<string, unknown>> {
+  return typeof whole === 'object' && whole !== null ? (whole as Record<string, unknown>) : {}
 }
 
 /** A file of that name wins over a package: `wirelet app.js` needs no `./`. */

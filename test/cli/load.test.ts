@@ -22,6 +22,8 @@ load.before(context => {
   write('app.cjs', 'exports.app = () => ["exports.app"]; exports.other = () => ["other"]')
   write('compiled.cjs', 'Object.defineProperty(exports, "__esModule", { value: true }); exports.default = () => ["compiled"]; exports.app = 5')
   write('hidden.cjs', 'module.exports = Object.fromEntries([["app", () => ["hidden"]], ["more", () => ["more"]]])')
+  write('beside.mjs', 'export const app = () => ["named"]; export const number = () => ["function"]; export default { app: "a title", number: 5 }')
+  write('getter.cjs', 'module.exports = { app: () => ["beside a getter"], get old() { throw new Error("gone") } }')
   write('object.cjs', 'module.exports = { a: 1 }')
   mkdirSync(join(directory, 'node_modules/pkg'), { recursive: true })
   write('node_modules/pkg/package.json', '{ "name": "pkg", "type": "module", "exports": "./main.js" }')
@@ -70,6 +72,10 @@ load('the export asked for, else the default one, else app', async ({ directory 
   assert.is(await answer(directory, 'compiled.cjs'), 'compiled')
   assert.is(await answer(directory, 'hidden.cjs'), 'hidden')
   assert.is(await answer(directory, 'hidden.cjs', 'more'), 'more')
+  assert.is(await answer(directory, 'beside.mjs', 'app'), 'named')
+  assert.is(await answer(directory, 'beside.mjs', 'number'), 'function')
+  assert.is(await answer(directory, 'beside.mjs'), 'named')
+  assert.is(await answer(directory, 'getter.cjs'), 'beside a getter')
 })
 
 load('what is wrong is said in one line', async ({ directory }) => {
