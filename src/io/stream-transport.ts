@@ -494,10 +494,24 @@ class EndedDuplex extends Duplex {
       if (name in this || name.startsWith('_')) continue
       const get = (): unknown => {
         const value: unknown = Reflect.get(this.stream, name)
-        return typeof value === 'function' ? value.bind(this.stream) : value
+        return typeof value === 'function' ? (...args: unknown[]) => this.own(value.apply(this.stream, args)) : value
       }
-      Object.defineProperty(this, name, { get, configurable: true })
+      // Code written for sockets puts things on them.
+      const set = (value: unknown): void => void Reflect.set(this.stream, name, value)
+      Object.defineProperty(this, name, { get, set, configurable: true })
     }
+  }
+
+  /** A socket's methods return it, so that calls can be chained: the stream itself has nothing to read. */
+  private own(result: unknown): unknown {
+    return result === this.stream ? this : result
+  }
+
+  /** As a net.Socket's, but of what is written here: the stream knows of no more than one piece at a time. */
+  destroySoon(): void {
+    this.end()
+    if (this.writableFinished) this.destroy()
+    else this.once('finish', () => this.destroy())
   }
 
   override _read(): void {}

@@ -304,6 +304,38 @@ onEveryTransport('takeover', (h, test) => {
     await until(() => server.connections === 0, 'the end of the connection')
   })
 
+  test('what stands in for a socket after the peer\'s end can be used like one: chained, assigned to, and destroySoon sends what is written', async () => {
+    if (h.kind.over === 'memory') return
+    const gate = deferred()
+    const big = Buffer.alloc(3_000_000, 'b')
+    const seen: unknown[] = []
+    const { server } = await h.serve(async environ => {
+      await gate.promise
+      const duplex = environ['wirelet.upgrade']() as Socket & { server: unknown }
+      duplex.server = 5
+      seen.push(duplex.server, duplex.setNoDelay(true) === duplex, duplex.setTimeout(0) === duplex)
+      duplex.write(SWITCH)
+      duplex.write(big)
+      duplex.write('last')
+      // HandleDuplex has none: nor does Node document it.
+      if (typeof duplex.destroySoon === 'function') duplex.destroySoon()
+      else duplex.end()
+      return ALREADY_HANDLED
+    })
+    const client = await h.connect()
+    await client.send(UP)
+    await client.end()
+    await until(() => server.outstandingRequests === 1, 'the request')
+    await turns(10)
+    gate.resolve()
+    await client.interim()
+    const rest = await client.untilEnd()
+    assert.is(rest.length, big.length + 4)
+    assert.is(String(rest.subarray(-4)), 'last')
+    assert.equal(seen, [5, true, true])
+    await until(() => server.connections === 0, 'the end of the connection')
+  })
+
   test("the application's half-close: the peer reads an end and may go on", async () => {
     // A TLS client of Node's answers an end with its own.
     if (tls) return
