@@ -864,8 +864,10 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   }
 
   private contentTooSlow(cycle: Cycle, incoming: ContentReader): boolean {
-    // Not the peer's fault: it waits for a 100 that may still come, or we do not read.
-    if (this.traffic.paused || (cycle.head.expectContinue && !cycle.continued && !cycle.headSent && !cycle.ended)) return false
+    // Not the peer's fault: we do not read, or it was never told to go on. Such a peer owes nothing behind the head of an answer (RFC 9110 §10.1.1), and
+    // takes that for as long as it lasts; but nobody is to wait for its content for ever.
+    const excused = cycle.head.expectContinue && !cycle.continued && !cycle.ended && !(cycle.headSent && incoming.content.awaited)
+    if (this.traffic.paused || excused) return false
     return incoming.tooSlow(this.engine.timeouts)
   }
 }

@@ -162,6 +162,11 @@ export class Content implements ContentSink {
     return this.held === 0 && (this.complete || this.failure !== 0)
   }
 
+  /** Somebody waits. */
+  get awaited(): boolean {
+    return this.waiter !== null
+  }
+
   /** One waiter at a time: told at the next change. Asks the peer for content (100 Continue) if need be. */
   wait(waiter: ContentWaiter): void {
     this.waiter = waiter

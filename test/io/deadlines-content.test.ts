@@ -123,6 +123,24 @@ onEveryTransport('deadlines of content', (h, test) => {
     await client.reset
   })
 
+  test('nor while its answer goes on and nobody waits for the content: it need not send any', async () => {
+    const gate = deferred()
+    const { clock, client, server } = await timed(h, (_environ, startResponse) => {
+      startResponse(200)
+      return (async function* () {
+        yield 'begun'
+        await gate.promise
+        yield 'end'
+      })()
+    }, ANY_RATE)
+    await client.send('POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n')
+    await until(() => client.received > 0, 'the head of the answer')
+    await pass(clock, 100_000)
+    assert.is(server.connections, 1)
+    gate.resolve()
+    assert.is((await client.response()).text, 'begunend')
+  })
+
   test('content that is drained after the answer has the same deadline', async () => {
     const { clock, client, server } = await timed(h, hello, ANY_RATE)
     await client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx')
