@@ -16,7 +16,7 @@ import { ContentReader } from './content-reader.ts'
 import { Content, OVER, type ContentSource } from './content.ts'
 import { Cycle } from './cycle.ts'
 import { TICK, type Timed } from './deadlines.ts'
-import { UsageError } from './errors.ts'
+import { RequestAborted, UsageError } from './errors.ts'
 import type { Engine } from './engine.ts'
 import { flat } from './flat-string.ts'
 import { HeadReader, REQUEST_LINE_MAX, requestLine } from './head-reader.ts'
@@ -745,6 +745,8 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       throw new UsageError('the chunked content must be read or discarded before the takeover: what is left of it cannot be told from what follows')
     }
     this.flushNow()
+    // Hooks of earlier requests may have run in it, and ended the connection.
+    if (traffic.cycle !== cycle) throw new RequestAborted(cycle.reason)
     cycle.headSent = true
     const parts: Uint8Array[] = []
     const content = cycle.content

@@ -233,6 +233,35 @@ onEveryTransport('takeover', (h, test) => {
     ;(await duplex).destroy()
   })
 
+  test('a hook of the request before it that ends the server: there is nothing left to take over, and all is told once', async () => {
+    const seen: unknown[] = []
+    let hooks = 0
+    const { server } = await h.serve((environ, startResponse) => {
+      if (environ.PATH_INFO === '/first') {
+        environ['eventlet.posthooks'].push([() => void server.close({ timeout: 0 })])
+        startResponse(200)
+        return ['hello']
+      }
+      environ['eventlet.posthooks'].push([() => hooks++])
+      try {
+        environ['wirelet.upgrade']()
+      } catch (error) {
+        seen.push((error as { code?: string }).code)
+        throw error
+      }
+      return ALREADY_HANDLED
+    })
+    const client = await h.connect()
+    await client.send(get('/first') + UP)
+    await client.closed
+    await until(() => server.state === 'closed', 'the end of the server')
+    assert.is(server.connections, 0)
+    assert.is(server.outstandingRequests, 0)
+    assert.is(hooks, 1)
+    // Through TLS the first answer is still pending then.
+    if (!tls) assert.equal(seen, ['ERR_WIRELET_REQUEST_ABORTED'])
+  })
+
   test('from a peer of HTTP/1.0 as well', async () => {
     const { access } = await h.serve(echo())
     const client = await h.connect()
