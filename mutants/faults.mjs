@@ -90,6 +90,7 @@ export const faults = [
   fault('an answer is cut for content that its peer need not send', 'io/connection.js', ' && incoming.content.awaited', '', 'io/deadlines-content'),
   fault('a takeover in the middle of chunked content', 'io/connection.js', 'traffic.incoming !== null && cycle.head.framing === Framing.CHUNKED', 'false', 'server/takeover'),
   fault('a takeover goes on with what a hook has ended', 'io/connection.js', 'if (traffic.cycle !== cycle)\n            throw new RequestAborted(cycle.reason)', '', 'server/takeover'),
+  fault('our end is forgotten with the connection', 'server/request-cycle.js', 'address === LOST ? this.server.address : address', 'known(address)', 'server/addresses'),
   fault('a takeover in a drain loses what was read', 'io/connection.js', ' || !last.headSent', '', 'server/takeover'),
   fault('what a drain holds for a takeover is a request', 'io/connection.js', ' || traffic.stashedInDrain', '', 'server/drain'),
   fault('HEAD is refused with content', 'io/connection.js', "const withContent = !received.startsWith('HEAD ')", 'const withContent = true', 'io/refusals'),

@@ -202,14 +202,16 @@ export class StreamTransport implements Transport {
     if (this.unix) return UNIX
     if (this.peer !== null) return this.peer
     const { remoteAddress, remotePort } = this.stream as Partial<Socket>
-    return typeof remoteAddress === 'string' ? (this.peer = toAddress(remoteAddress, remotePort)) : this.nowhere
+    const address = typeof remoteAddress === 'string' ? toAddress(remoteAddress, remotePort) : this.nowhere
+    return address === LOST || address === UNKNOWN ? address : (this.peer = address)
   }
 
   localAddress(): Address {
     if (this.unix) return UNIX
     if (this.local !== null) return this.local
     const { localAddress, localPort } = this.stream as Partial<Socket>
-    return typeof localAddress === 'string' ? (this.local = toAddress(localAddress, localPort)) : this.nowhere
+    const address = typeof localAddress === 'string' ? toAddress(localAddress, localPort) : this.nowhere
+    return address === LOST || address === UNKNOWN ? address : (this.local = address)
   }
 
   /** Of a stream that names no address. Looked at when somebody asks: a socket may not be connected yet when it is handed to us. */

@@ -45,6 +45,8 @@ export interface CycleServer {
   readonly maxBufferedBody: number
   /** The async resource that every cycle comes from. */
   readonly triggerAsyncId: number
+  /** Where it listens: our end, as far as that is known of a connection that is gone. */
+  readonly address: Address
   logError(message: string): void
 }
 
@@ -390,7 +392,8 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   }
 
   localAddress(): Address {
-    return known(this.cycle.connection.transport.localAddress())
+    const address = this.cycle.connection.transport.localAddress()
+    return address === LOST ? this.server.address : address
   }
 
   /** What the application's input keeps beside the content. */

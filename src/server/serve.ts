@@ -184,7 +184,11 @@ export class Server {
 
   /** Serve one connection that came by another way: a socket, one end of an in-memory pair. */
   handle(duplex: Duplex): void {
-    this.engine.accept(new StreamTransport(duplex))
+    const transport = new StreamTransport(duplex)
+    // A peer that resets has none afterwards; nor has our end, and our listener's is another.
+    transport.peerAddress()
+    transport.localAddress()
+    this.engine.accept(transport)
   }
 
   /** Keep the process alive while listening (the default). */

@@ -1,6 +1,7 @@
 // The address of a peer that is gone by the time somebody wants to know it: the kernel forgets it with the connection.
 import * as assert from 'uvu/assert'
-import type { Application } from '../../src/server/application.ts'
+import { inspect } from 'node:util'
+import type { Application, Environ } from '../../src/server/application.ts'
 import { LOST } from '../../src/io/transport.ts'
 import { deferred, get, onEveryTransport, turns, until } from '../support/harness.ts'
 
@@ -31,6 +32,31 @@ onEveryTransport('addresses', (h, test) => {
     assert.is(seen[0], '127.0.0.1')
     await server.close()
     assert.match(lines.join(''), new RegExp(`^127\\.0\\.0\\.1 ${seen[1]} GET /gone HTTP/1\\.1$`, 'm'))
+  })
+
+  test('after the peer\'s reset the environ can be shown and copied, by whoever handles errors and in hooks', async () => {
+    lines.length = 0
+    const gate = deferred()
+    const seen: unknown[] = []
+    const look = (environ: Environ): void => {
+      seen.push(Object.keys(environ).includes('SERVER_NAME'), { ...environ }.SERVER_NAME, inspect(environ).includes('SERVER_NAME'), environ.SERVER_PORT)
+    }
+    const { server } = await h.serve(async environ => {
+      environ['eventlet.posthooks'].push([look])
+      await gate.promise
+      look(environ)
+      return ''
+    }, { log, ...NOBODY })
+    const client = await h.connect()
+    await client.send(get('/gone'))
+    await until(() => server.outstandingRequests === 1, 'the request')
+    client.resetNow()
+    await until(() => server.connections === 0, 'the end of the connection')
+    gate.resolve()
+    await until(() => seen.length === 8, 'the application')
+    const { address, port } = server.address
+    const expected = [true, address, true, String(port)]
+    assert.equal(seen, [...expected, ...expected])
   })
 
   test('we cut it ourselves: the same', async () => {
@@ -71,7 +97,8 @@ onEveryTransport('addresses', (h, test) => {
     gate.resolve()
     await until(() => errors.length > 0, 'the application')
     const code = 'ERR_WIRELET_REQUEST_ABORTED'
-    assert.equal(seen, [code, code, code])
+    // Our own end is where we listen.
+    assert.equal(seen, [code, code, server.address.address])
   })
 
   test('it has reset before it is accepted: closed, no application called', async () => {

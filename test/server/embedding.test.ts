@@ -423,6 +423,41 @@ test('handle(): a socket that is still connecting is no unix socket', async () =
   rmSync(directory, { recursive: true })
 })
 
+test('handle(): the peer is known after it has reset, and a unix socket stays one', async () => {
+  const lines: string[] = []
+  const gates: (() => void)[] = []
+  const seen: unknown[] = []
+  const server = await started(async environ => {
+    await new Promise<void>(resolve => gates.push(resolve))
+    seen.push(environ.REMOTE_ADDR, environ.SERVER_NAME, environ.SERVER_PORT)
+    return ''
+  }, { logOutput: true, logFormat: '%(peer_ip)s %(request_line)s', log: { write: (text: string) => lines.push(text) } })
+  const directory = mkdtempSync(join(tmpdir(), 'wirelet-'))
+  for (const where of [{ port: 0, host: '127.0.0.2' }, { path: join(directory, 's') }]) {
+    const owner = net.createServer({ pauseOnConnect: true }, socket => server.handle(socket)).listen(where)
+    await once(owner, 'listening')
+    const address = owner.address() as net.AddressInfo | string
+    const peer = typeof address === 'string' ? net.connect(address) : net.connect({ port: address.port, host: '127.0.0.2', localAddress: '127.0.0.3' })
+    peer.on('error', pass)
+    peer.write(get('/gone'))
+    await until(() => gates.length === 1, 'the request')
+    // A unix socket knows no reset: we cut it ourselves, last of all.
+    if (typeof address === 'string') void server.close({ timeout: 0 })
+    else peer.resetAndDestroy()
+    await until(() => server.connections === 0, 'the end of the connection')
+    gates.pop()!()
+    const expected = typeof address === 'string' ? ['unix', 'unix', ''] : ['127.0.0.3', '127.0.0.2', String(address.port)]
+    await until(() => seen.length === 3, 'the application')
+    assert.equal(seen.splice(0), expected)
+    peer.destroy()
+    owner.close()
+  }
+  await server.close()
+  assert.match(lines.join(''), /^127\.0\.0\.3 GET \/gone HTTP\/1\.1$/m)
+  assert.match(lines.join(''), /^unix GET \/gone HTTP\/1\.1$/m)
+  rmSync(directory, { recursive: true })
+})
+
 test('handle(): a TLS socket of the caller\'s, cut in the middle of an answer: reset', async () => {
   const server = await started((_environ, startResponse) => {
     startResponse(200)('half')
