@@ -81,7 +81,7 @@ export const faults = [
   fault('hooks without a bound', 'io/connection.js', 'pendingHooks >= MAX_PENDING_HOOKS ||', '', 'server/hooks|parity/hooks'),
   fault('what comes inside a write is interpreted at once', 'io/stream-transport.js', 'if (this.inMemory || this.calling || this.late !== null)', 'if (false)', 'io/stream-transport|server/embedding'),
   fault('an end overtakes what came before it', 'io/stream-transport.js', 'if (this.late !== null) {', 'if (false) {', 'io/stream-transport|io/transport'),
-  fault('what waits for its turn does not stop reading', 'io/stream-transport.js', 'this.stream.pause();\n            process.nextTick', 'process.nextTick', 'io/backpressure'),
+  fault('what waits for its turn does not stop reading', 'io/stream-transport.js', 'try {\n                this.stream.pause();', 'try {', 'io/backpressure'),
   fault('a peer that is gone before it is accepted is served', 'server/serve.js', 'transport.peerAddress() === LOST', '(transport.peerAddress(), false)', 'server/addresses'),
   fault('a lost address is none', 'server/request-cycle.js', 'if (address === LOST)', 'if (false)', 'server/addresses'),
   fault('nobody asks for addresses in time', 'server/serve.js', 'this.tellsAddresses = this.accessLog !== null || ', 'this.tellsAddresses = ', 'server/addresses'),

@@ -239,8 +239,13 @@ export class StreamTransport implements Transport {
   private postpone(bytes: Buffer): void {
     if (this.late === null) {
       this.late = []
-      this.stream.pause()
       process.nextTick(tellLate, this)
+      try {
+        this.stream.pause()
+      } catch (error) {
+        this.abandon(error)
+        return
+      }
     }
     this.late.push(Buffer.from(bytes))
   }
@@ -252,7 +257,13 @@ export class StreamTransport implements Transport {
     this.late = null
     if (this.dead) return
     if (this.endLate) this.ended()
-    else if (!this.paused) this.stream.resume()
+    else if (!this.paused) {
+      try {
+        this.stream.resume()
+      } catch (error) {
+        this.abandon(error)
+      }
+    }
   }
 
   private tell(bytes: Buffer): void {

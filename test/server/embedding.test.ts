@@ -513,6 +513,29 @@ test('handle(): a stream that is no socket is destroyed with an error when it is
   }
 })
 
+test('handle(): a stream that is no socket and throws when it is paused or resumed ends its connection, not the process', async () => {
+  const server = await started(echoPath)
+  for (const method of ['pause', 'resume'] as const) {
+    const [near, far] = duplexPair()
+    const reported: unknown[] = []
+    setInternalErrorHook(error => reported.push(error))
+    try {
+      server.handle(far)
+      far[method] = () => {
+        throw new Error('a bad stream')
+      }
+      near.write(get())
+      await until(() => reported.length > 0, 'the report')
+      await until(() => server.connections === 0, 'it to go')
+    } finally {
+      setInternalErrorHook(console.error)
+    }
+    assert.is(far.destroyed, true)
+    assert.is(reported.length, 1)
+    near.destroy()
+  }
+})
+
 test('handle(): an end of a pair that writes inside our writes is read in order', async () => {
   // Node's own emits 'data' within write(): what came so was interpreted before requests that had been read, and content taken for a request.
   const seen: string[] = []
