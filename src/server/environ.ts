@@ -7,6 +7,7 @@
 // Because the target is then the real thing, every invariant that the language demands of a Proxy holds by itself.
 import type { Duplex } from 'node:stream'
 import type { Outcome } from '../io/cycle.ts'
+import { RequestAborted } from '../io/errors.ts'
 import type { Address } from '../io/transport.ts'
 import { Framing, TargetForm, type RequestHead } from '../parser/request-head.ts'
 import type { Environ, Headers, PostHook, Status, TlsInfo } from './application.ts'
@@ -207,12 +208,22 @@ export class LazyEnviron implements ProxyHandler<Dictionary> {
 
   getOwnPropertyDescriptor(target: Dictionary, key: Key): PropertyDescriptor | undefined {
     if (!this.laidOut && !hasOwn(target, key)) {
-      const value = this.value(key)
+      const value = this.shown(() => this.value(key))
       return value === ABSENT ? undefined : { value, writable: true, enumerable: true, configurable: true }
     }
     const own = Object.getOwnPropertyDescriptor(target, key)
-    if (own !== undefined && own.value === PENDING) own.value = this.resolve(target, key)
+    if (own !== undefined && own.value === PENDING) own.value = this.shown(() => this.resolve(target, key))
     return own
+  }
+
+  /** For descriptors, which `Object.keys` and `console.log` look at: an address that is lost is shown as '', and only who reads or copies it is told. */
+  private shown(value: () => unknown): unknown {
+    try {
+      return value()
+    } catch (error) {
+      if (error instanceof RequestAborted) return ''
+      throw error
+    }
   }
 
   defineProperty(target: Dictionary, key: Key, descriptor: PropertyDescriptor): boolean {
