@@ -777,13 +777,15 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     const { traffic } = this
     if (traffic.taken !== cycle) return
     traffic.taken = null
-    cycle.completed = true
+    cycle.completed = cycle.reason === ''
     cycle.tell(this.engine.handler)
   }
 
   /** The application failed. A connection that it had taken over has nobody now who would ever end it. */
   applicationFailed(cycle: Cycle): void {
-    if (this.traffic.taken === cycle) this.cut('the application failed')
+    if (this.traffic.taken !== cycle) return
+    cycle.reason = 'the application failed'
+    this.cut(cycle.reason)
   }
 
   /** A cycle's post hooks are still running, and keep `bytes` of memory. */

@@ -551,9 +551,11 @@ onEveryTransport('takeover', (h, test) => {
   test('an application that fails after it: told in the log, no word of it on the wire, and the connection is cut', async () => {
     for (const later of [false, true]) {
       let closed = false
+      let outcome: Outcome | null = null
       const running = await h.serve(environ => {
         const duplex = environ['wirelet.upgrade']()
         duplex.once('close', () => (closed = true))
+        environ['eventlet.posthooks'].push([seen => (outcome = seen['wirelet.outcome'])])
         // Nobody reads it and nobody will end it: it would hold its place for ever.
         if (later) return Promise.reject(new Error('as the test wants it'))
         throw new Error('as the test wants it')
@@ -563,6 +565,7 @@ onEveryTransport('takeover', (h, test) => {
       await client.closed
       assert.is(client.received, 0)
       await until(() => closed && running.server.connections === 0, 'the place given back')
+      assert.equal(outcome, { bytes: 0, completed: false, reason: 'the application failed' })
       assert.match(running.errors[0]!, 'as the test wants it')
       assert.is(running.errors.length, 1)
       assert.equal(running.access, [LINE])
