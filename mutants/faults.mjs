@@ -100,7 +100,7 @@ export const faults = [
   fault('an application that fails after its takeover keeps its place', 'io/connection.js', 'if (this.traffic.taken !== cycle)', 'if (true)', 'server/takeover'),
   fault('a TLS socket of the caller is not reset', 'io/stream-transport.js', 'return raw instanceof Socket ? raw : null', 'return null', 'server/embedding'),
   fault('a stream that throws when it is destroyed', 'io/stream-transport.js', 'reportInternalError(thrown);', 'throw thrown;', 'server/embedding'),
-  fault('who sends its end first gets another taker', 'io/stream-transport.js', 'this.borrow(proto);', '', 'server/takeover'),
+  fault('who sends its end first gets another taker', 'io/ended-duplex.js', 'this.borrow(proto);', '', 'server/takeover'),
   fault('hooks: never goes on', 'io/connection.js', 'if (crowded)\n            this.proceed();', 'if (false)\n            this.proceed();', 'server/hooks'),
   fault('a request that waits for hooks is idle', 'io/connection.js', 'if (this.traffic.stash !== null)\n                    return;', '', 'server/hooks'),
   fault('hooks without a bound in bytes', 'io/connection.js', ' || hookBytes >= this.engine.limits.readBuffer', '', 'server/hooks'),
