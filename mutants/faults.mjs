@@ -93,7 +93,7 @@ export const faults = [
   fault('our end is forgotten with the connection', 'server/request-cycle.js', 'address === LOST ? this.server.address : address', 'known(address)', 'server/addresses'),
   fault('a takeover in a drain loses what was read', 'io/connection.js', ' || !last.headSent', '', 'server/takeover'),
   fault('what a drain holds for a takeover is a request', 'io/connection.js', ' || traffic.stashedInDrain', '', 'server/drain'),
-  fault('HEAD is refused with content', 'io/connection.js', "const withContent = !received.startsWith('HEAD ')", 'const withContent = true', 'io/refusals'),
+  fault('HEAD is refused with content', 'io/connection.js', 'head.method === \'HEAD\' : reader?.asksForHead ?? asksForHead', 'head.method === \'HEAD\' : false', 'io/refusals'),
   fault('CONTENT_LENGTH beside Transfer-Encoding', 'server/environ.js', "key === 'CONTENT_LENGTH' && this.head.framing === Framing.CHUNKED", 'false', 'io/connection'),
   fault('a takeover forgets who waits for what was written before it (handle)', 'io/handle-transport.js', 'if (this.pendingBytes === 0)\n            this.owner = NOBODY;\n        if (this.failed)', 'this.owner = NOBODY;\n        if (this.failed)', 'io/transport|server/takeover'),
   fault('a takeover forgets who waits for what was written before it (stream)', 'io/stream-transport.js', 'if (this.dead && !this.detached)', 'if (this.dead)', 'io/transport|server/takeover'),

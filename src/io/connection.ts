@@ -283,8 +283,9 @@ export class Connection implements TransportOwner, Timed, ContentSource {
       return end
     }
     const offset = parser.errorOffset
+    const asksForHead = parser.asksForHead(bytes, start)
     engine.giveBackParser(parser)
-    this.refuse(-result, offset, requestLine(bytes, start, end))
+    this.refuse(-result, offset, requestLine(bytes, start, end), asksForHead)
     return end
   }
 
@@ -597,7 +598,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
   // ── Errors and ends ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** A peer error: a clear answer if one can still be given, then nothing of this connection is interpreted any more. */
-  refuse(code: number, offset: number, line = ''): void {
+  refuse(code: number, offset: number, line = '', asksForHead = false): void {
     if (this.state >= LINGERING) return
     const { name, status, reason } = peerErrorInfo(code)
     const { cycle, out, reader } = this.traffic
@@ -605,7 +606,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     const head = cycle?.head ?? null
     const peer = this.transport.peerAddress()
     const received = flat((head?.requestLine ?? reader?.requestLine ?? line).slice(0, REQUEST_LINE_MAX))
-    const withContent = !received.startsWith('HEAD ')
+    const withContent = !(head !== null ? head.method === 'HEAD' : reader?.asksForHead ?? asksForHead)
     const text = reason + '\r\n'
     const before = out.bytes
     if (!sent) {

@@ -37,6 +37,10 @@ export class HeadReader {
     return this.parser.errorOffset
   }
 
+  get asksForHead(): boolean {
+    return this.parser.asksForHead(this.bytes, 0)
+  }
+
   /** As far as it was received. */
   get requestLine(): string {
     return requestLine(this.bytes, 0, this.length)

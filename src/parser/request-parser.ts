@@ -144,12 +144,18 @@ export class RequestParser {
     return head
   }
 
+  /** Of a head that is refused, or never comes to its end: its method is HEAD, as far as that was read. `bytes[start]` is its first octet. */
+  asksForHead(bytes: Buffer, start: number): boolean {
+    return this.methodEnd > 0 && latin1(bytes, start + this.methodStart, start + this.methodEnd) === 'HEAD'
+  }
+
   reset(): void {
     this.errorOffset = 0
     this.state = EMPTY_LINE
     this.at = 0
     this.code = 0
     this.emptyLines = 0
+    this.methodStart = this.methodEnd = 0
     this.method = ''
     this.fieldCount = 0
     this.known.reset()

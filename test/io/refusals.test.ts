@@ -70,6 +70,10 @@ onEveryTransport('what a peer did wrong', (h, test) => {
     }
     for (const line of access) assert.match(line, /^HEAD \/ HTTP\/1\.1 4[01][07] 0 /)
     assert.is(access.length, faults.length)
+    // Found before the method was read, however much of it came along: whose method is not known gets content.
+    const client = await h.connect()
+    await client.send('\nHEAD / HTTP/1.1\r\n\r\n')
+    assert.is((await client.response()).text, 'unexpected bytes before the request line\r\n')
   })
 
   test('no octet of a request is in its refusal', async () => {
