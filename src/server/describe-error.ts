@@ -16,7 +16,12 @@ export function attempt<T>(look: () => T): T | undefined {
 
 /** Of what somebody's function returned: if that is a promise and rejects, `failed` is told. Else nobody would be, and the process would end. */
 export function heedRejection(result: unknown, failed: (error: unknown) => void): void {
-  if (typeof result === 'object' && result !== null && 'then' in result) Promise.resolve(result).then(undefined, failed)
+  promised(result)?.then(undefined, failed)
+}
+
+/** Null: it is there already. */
+export function promised(result: unknown): Promise<unknown> | null {
+  return typeof result === 'object' && result !== null && 'then' in result ? Promise.resolve(result) : null
 }
 
 /** Causes may form a ring. */

@@ -1,7 +1,7 @@
 // Post hooks: what an application wants done after its answer left, or its peer did. In order, each guarded and bounded in time.
 import type { Clock } from '../io/clock.ts'
 import type { Environ, PostHook } from './application.ts'
-import { describeError } from './describe-error.ts'
+import { describeError, promised } from './describe-error.ts'
 
 /** Runs the hooks one after the other; resolves when the last has settled or timed out. Null when all of them were synchronous. Never rejects. */
 export function runHooks(hooks: readonly PostHook[], environ: Environ, clock: Clock, timeout: number, logError: (message: string) => void): Promise<void> | null {
@@ -34,8 +34,7 @@ function callHook(hook: PostHook, environ: Environ, logError: (message: string) 
     const [func, args = [], kwargs] = hook
     // The list was the application's to fill: what its function takes is known to it alone.
     const rest = (kwargs === undefined ? args : [...args, kwargs]) as never[]
-    const result: unknown = func(environ, ...rest)
-    return typeof result === 'object' && result !== null && 'then' in result ? Promise.resolve(result) : null
+    return promised(func(environ, ...rest))
   } catch (error) {
     logError(`a post hook failed: ${describeError(error)}`)
     return null
