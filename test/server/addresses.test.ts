@@ -2,6 +2,7 @@
 import * as assert from 'uvu/assert'
 import { inspect } from 'node:util'
 import type { Application, Environ } from '../../src/server/application.ts'
+import type { Server } from '../../src/server/serve.ts'
 import { LOST } from '../../src/io/transport.ts'
 import { deferred, get, onEveryTransport, turns, until } from '../support/harness.ts'
 
@@ -13,6 +14,14 @@ onEveryTransport('addresses', (h, test) => {
   const lines: string[] = []
   const log = { write: (text: string): unknown => lines.push(text) }
 
+  async function resetBehindRequest(server: Server): Promise<void> {
+    const client = await h.connect()
+    await client.send(get('/gone'))
+    await until(() => server.outstandingRequests === 1, 'the request')
+    client.resetNow()
+    await until(() => server.connections === 0, 'the end of the connection')
+  }
+
   test('the peer resets while its request is answered: the log and the application know who it was', async () => {
     lines.length = 0
     const gate = deferred()
@@ -22,11 +31,7 @@ onEveryTransport('addresses', (h, test) => {
       seen.push(environ.REMOTE_ADDR, environ.REMOTE_PORT)
       return ''
     }, { log, logFormat: '%(peer_ip)s %(peer_port)d %(request_line)s', ...NOBODY })
-    const client = await h.connect()
-    await client.send(get('/gone'))
-    await until(() => server.outstandingRequests === 1, 'the request')
-    client.resetNow()
-    await until(() => server.connections === 0, 'the end of the connection')
+    await resetBehindRequest(server)
     gate.resolve()
     await until(() => seen.length > 0, 'the application')
     assert.is(seen[0], '127.0.0.1')
@@ -47,11 +52,7 @@ onEveryTransport('addresses', (h, test) => {
       look(environ)
       return ''
     }, { log, ...NOBODY })
-    const client = await h.connect()
-    await client.send(get('/gone'))
-    await until(() => server.outstandingRequests === 1, 'the request')
-    client.resetNow()
-    await until(() => server.connections === 0, 'the end of the connection')
+    await resetBehindRequest(server)
     gate.resolve()
     await until(() => seen.length === 8, 'the application')
     const { address, port } = server.address
@@ -90,11 +91,7 @@ onEveryTransport('addresses', (h, test) => {
       await gate.promise
       return ask(environ, startResponse) as string
     }, { logOutput: false, ...NOBODY })
-    const client = await h.connect()
-    await client.send(get('/gone'))
-    await until(() => server.outstandingRequests === 1, 'the request')
-    client.resetNow()
-    await until(() => server.connections === 0, 'the end of the connection')
+    await resetBehindRequest(server)
     gate.resolve()
     await until(() => errors.length > 0, 'the application')
     const code = 'ERR_WIRELET_REQUEST_ABORTED'

@@ -7,8 +7,9 @@ import * as assert from 'uvu/assert'
 import { ALREADY_HANDLED, type Application, type Body, type Environ } from '../../src/server/application.ts'
 import type { Outcome } from '../../src/io/cycle.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { deferred, get, onEveryTransport, pass, turns, until } from '../support/harness.ts'
-import { WAIT } from '../support/raw-client.ts'
+import type { Server } from '../../src/server/serve.ts'
+import { type Deferred, deferred, get, onEveryTransport, pass, turns, until } from '../support/harness.ts'
+import { type RawClient, WAIT } from '../support/raw-client.ts'
 import { readExactly } from '../support/sockets.ts'
 import { within } from '../support/within.ts'
 
@@ -290,19 +291,25 @@ onEveryTransport('takeover', (h, test) => {
     await until(() => server.connections === 0, 'the end of the connection')
   })
 
+  /** A client that asks for the switch and sends its end before `gate` lets the application take over; it has read the switch. */
+  async function endedFirst(server: Server, gate: Deferred, behind = ''): Promise<RawClient> {
+    const client = await h.connect()
+    await client.send(UP + behind)
+    await client.end()
+    await until(() => server.outstandingRequests === 1, 'the request')
+    await turns(10)
+    gate.resolve()
+    await client.interim()
+    return client
+  }
+
   test("a half-close before the takeover is an 'end' too", async () => {
     const gate = deferred()
     const { server } = await h.serve(async environ => {
       await gate.promise
       return await echo()(environ, () => { throw new Error('not called') })
     })
-    const client = await h.connect()
-    await client.send(UP + 'all of it')
-    await client.end()
-    await until(() => server.outstandingRequests === 1, 'the request')
-    await turns(10)
-    gate.resolve()
-    await client.interim()
+    const client = await endedFirst(server, gate, 'all of it')
     assert.is(String(await client.untilEnd()), 'all of it')
     await until(() => server.connections === 0, 'the end of the connection')
   })
@@ -321,13 +328,7 @@ onEveryTransport('takeover', (h, test) => {
       } else duplex.end('quiet')
       return ALREADY_HANDLED
     })
-    const client = await h.connect()
-    await client.send(UP)
-    await client.end()
-    await until(() => server.outstandingRequests === 1, 'the request')
-    await turns(10)
-    gate.resolve()
-    await client.interim()
+    const client = await endedFirst(server, gate)
     assert.is(String(await client.untilEnd()), 'quiet')
     if (h.kind.over !== 'memory') assert.equal(seen, [true])
     await until(() => server.connections === 0, 'the end of the connection')
@@ -351,13 +352,7 @@ onEveryTransport('takeover', (h, test) => {
       else duplex.end()
       return ALREADY_HANDLED
     })
-    const client = await h.connect()
-    await client.send(UP)
-    await client.end()
-    await until(() => server.outstandingRequests === 1, 'the request')
-    await turns(10)
-    gate.resolve()
-    await client.interim()
+    const client = await endedFirst(server, gate)
     const rest = await client.untilEnd()
     assert.is(rest.length, big.length + 4)
     assert.is(String(rest.subarray(-4)), 'last')
