@@ -138,8 +138,8 @@ export class Listener {
   readonly path: string | null
   /** @internal Its connections have no addresses. */
   readonly unix: boolean
-  /** `http://127.0.0.1:8090`, `https://[::1]:8443`. Of a unix socket `http:/run/app.sock`, as the original shows it (`http:unix` where the path is not known): for people. `new URL` would take `run`
-   *  for a host; clients want `path`. */
+  /** `http://127.0.0.1:8090`, `https://[::1]:8443`. Of a unix socket `http:/run/app.sock`, as the original shows it (`http:unix` where the path is not
+   *  known): for people. `new URL` would take `run` for a host; clients want `path`. */
   readonly url: string
   private readonly where: Address
   private readonly intake: Intake
