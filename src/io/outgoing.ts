@@ -11,6 +11,8 @@ import { WriteBuffer } from './write-buffer.ts'
 export class Outgoing extends WriteBuffer {
   /** Bytes given to the transport so far. */
   private given = 0
+  /** Of them, those that no average counts any more: given when a tick last found nothing pending. */
+  private settled = 0
   private progress: Progress | null = null
   /** Cycles and refusals that ended but whose last bytes are not in the kernel: how many, and what they keep in memory. */
   private first: Ended | null = null
@@ -34,13 +36,17 @@ export class Outgoing extends WriteBuffer {
     if (bytes === 0) return true
     this.given += bytes
     if (!this.flush(transport)) return false
-    if (transport.pendingBytes > 0) this.progress ??= new Progress(this.given - bytes)
+    if (transport.pendingBytes > 0) this.progress ??= new Progress(this.settled)
     return true
   }
 
-  /** Once a tick. Forgotten only when a tick finds nothing pending: the rate of a long answer is its average over all its refills. */
+  /** Once a tick. Forgotten only when a tick finds nothing pending: the rate of a long answer is its average over all its refills, with what the
+   *  kernel took at once. */
   tooSlow(transport: Transport, timeouts: Timeouts): boolean {
-    if (transport.pendingBytes === 0) this.progress = null
+    if (transport.pendingBytes === 0) {
+      this.progress = null
+      this.settled = this.given
+    }
     if (this.progress === null) return false
     const { send, minSendRate, rateGrace } = timeouts
     return this.progress.tooSlow(this.given - transport.untakenBytes(), send, minSendRate, rateGrace)
@@ -91,6 +97,6 @@ export class Outgoing extends WriteBuffer {
 
   /** As new. Only when `over`: what was gathered has been cleared by its flush. */
   reset(): void {
-    this.given = 0
+    this.given = this.settled = 0
   }
 }

@@ -499,6 +499,37 @@ row('back-pressured, minSendRate', { ...pressed, deadline: 20_000 }, {
   'deadline': 'cut; reset; aborted; returned; incomplete (the peer takes the answer too slowly)'
 })
 
+/** The kernel takes a large piece at once; `wait` milliseconds later it takes next to nothing of another. */
+function twoPieces(wait: number): State {
+  return {
+    application: request => {
+      request.start()
+      const pieces = ['x'.repeat(35_000), 'y'.repeat(100_000)]
+      return request.async(async () => {
+        if (pieces.length === 1) await request.gate.passed
+        return pieces.shift() ?? null
+      })
+    },
+    reach: async at => {
+      at.peer.hold(40_000).receive('GET /a HTTP/1.1\r\nHost: h\r\n\r\n')
+      await at.scene.settle()
+      await at.scene.pass(wait)
+      at.request.gate.release()
+      await at.scene.settle()
+    },
+    is: 'responding'
+  }
+}
+
+// 40 000 bytes are enough for 80 s: the stall of 60 s ends it.
+row('back-pressured behind what the kernel took at once', { ...twoPieces(0), deadline: 60_000 }, {
+  'deadline': 'cut; reset; aborted; returned; incomplete (the peer takes the answer too slowly)'
+})
+
+row('back-pressured long after what the kernel took at once', { ...twoPieces(1000), deadline: 20_000 }, {
+  'deadline': 'cut; reset; aborted; returned; incomplete (the peer takes the answer too slowly)'
+})
+
 const draining: State = {
   application: hello,
   reach: async at => {
