@@ -167,7 +167,7 @@ async function disagreement(one: ConnectionCase): Promise<string> {
     // Octets that come after the server has closed, with nothing unread then, meet a reset (design §3: lingering is for what is unread).
     const late = how === 'reset' && verdict.ending.kind === 'closed' && verdict.ending.at < one.input.length
     // To cut is to reset, which takes along whatever the client has not read, earlier answers among it.
-    const lost = one.slow === true && expected.some(each => each.mayBeCut)
+    const lost = (one.slow === true || how === 'reset') && expected.some(each => each.mayBeCut)
     const wrong = compare(readAnswers(said, expected.map(each => each.method)), expected, one.end === 'reset' || late || lost)
     if (wrong !== '') return explain(wrong)
     if (how === 'reset' && one.end !== 'reset' && !late && !expected.some(each => each.mayBeCut)) return explain('the connection was reset')
