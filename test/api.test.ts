@@ -2,6 +2,7 @@
 // A difference is not a mistake, but a decision: `npm run update-snapshots` writes the file anew, CHANGELOG says why.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { ROOT } from './support/program.ts'
@@ -86,7 +87,7 @@ api('the public surface is what it was', () => {
 })
 
 api('run time exports are those of the declarations', async () => {
-  const exported = Object.keys(await import(join(DIST, 'index.js')) as object).sort()
+  const exported = Object.keys(await import(pathToFileURL(join(DIST, 'index.js')).href) as object).sort()
   const typesOnly = new Set([...readFileSync(join(DIST, 'index.d.ts'), 'utf8').matchAll(/export type \{([^}]*)\}/g)].flatMap(match => match[1]!.split(',').map(name => name.trim())))
   const declared = [...declarationsOf(join(DIST, 'index.d.ts')).exported]
     .filter(([name]) => !typesOnly.has(name))

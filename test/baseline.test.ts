@@ -1,6 +1,7 @@
 // examples/baseline by the rules of the public arenas (TechEmpower's among them): which headers there must be, and that nothing is kept too long.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { ask, type Response } from '../bench/support/check.ts'
@@ -9,7 +10,7 @@ import { listen, serve, type Application } from '../src/index.ts'
 import { within } from './support/within.ts'
 
 const EXAMPLE = join(import.meta.dirname, '..', '..', 'examples', 'baseline', 'app.js')
-const { default: app } = (await import(EXAMPLE)) as { default: Application }
+const { default: app } = (await import(pathToFileURL(EXAMPLE).href)) as { default: Application }
 
 const baseline = suite('baseline')
 const DATE = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT$/

@@ -1,7 +1,6 @@
 // Defects of the original that must not come back (reference §1.17): what a server sends, and how it ends. Each test fails when its defect is put back.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import * as assert from 'uvu/assert'
 import type { Application, Piece } from '../../src/server/application.ts'
@@ -204,7 +203,7 @@ onEveryTransport('parity: defects, answers', (h, test) => {
 
   test('D19: nor does a process without descriptors', async () => {
     // 60 descriptors, 100 connections; when they have gone the next one is served.
-    const index = join(import.meta.dirname, '..', '..', 'src', 'index.js')
+    const index = new URL('../../src/index.js', import.meta.url).href
     const script = `
       const { listen, serve } = await import(${JSON.stringify(index)})
       const app = (environ, startResponse) => { startResponse('200 OK', []); return ['alive'] }
