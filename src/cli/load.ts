@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
+import { unescape } from 'node:querystring'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { Application } from '../index.ts'
 import { describeError } from '../server/describe-error.ts'
@@ -74,6 +75,6 @@ function isFile(path: string): boolean {
 function describe(error: unknown, url: string): string {
   if (!(error instanceof Error)) return describeError(error).split('\n')[0]!
   const first = `${error.name}: ${error.message}`.split('\n')[0]!
-  const place = /(file:\/\/[^\s)]+?:\d+)(?::\d+)?\)?$/m.exec(error.stack ?? '')?.[1]
-  return place === undefined || first.includes(place) ? `${first} (in ${fileURLToPath(url)})` : `${first} (at ${place.replace(/^file:\/\//, '')})`
+  const place = /(file:\/\/\S+?:\d+)(?::\d+)?\)?$/m.exec(error.stack ?? '')?.[1]
+  return place === undefined || first.includes(place) ? `${first} (in ${fileURLToPath(url)})` : `${first} (at ${unescape(place.replace(/^file:\/\//, ''))})`
 }

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { loadApplication } from '../../src/cli/load.ts'
@@ -9,7 +10,7 @@ import { CommandError } from '../../src/cli/usage.ts'
 const load = suite<{ directory: string }>('load')
 
 load.before(context => {
-  const directory = context.directory = mkdtempSync(join(tmpdir(), 'wirelet-load-'))
+  const directory = context.directory = mkdtempSync(join(tmpdir(), 'wirelet load (%41 #1?) '))
   const write = (name: string, text: string): void => writeFileSync(join(directory, name), text)
   write('default.mjs', 'export default () => ["default"]; export const app = () => ["app"]; export const number = 1; export const nothing = null')
   write('named.mjs', 'export const app = () => ["app"]; export const other = () => ["other"]')
@@ -55,7 +56,7 @@ load('a path, with or without ./, absolute, or a file: URL', async ({ directory 
   assert.is(await answer(directory, 'default.mjs'), 'default')
   assert.is(await answer(directory, './default.mjs'), 'default')
   assert.is(await answer(directory, join(directory, 'default.mjs')), 'default')
-  assert.is(await answer(directory, `file://${directory}/default.mjs`), 'default')
+  assert.is(await answer(directory, pathToFileURL(join(directory, 'default.mjs')).href), 'default')
 })
 
 load('a package, found from the working directory', async ({ directory }) => {
