@@ -263,7 +263,8 @@ for (const where of ['tcp', 'unix socket']) {
     const bytes = pattern(8 << 20)
     client.write(bytes)
     await owner.until('all bytes', () => owner.received === bytes.length)
-    assert.ok(owner.own.length > 0, 'some came so')
+    // How much of TCP waits to be read is the kernel's affair.
+    if (where !== 'tcp') assert.ok(owner.own.length > 0, 'some came so')
     assert.ok(owner.bytes.equals(bytes))
     assert.ok(owner.own.every(piece => piece.length >= 93_750 && piece.length <= 150_000), 'each fills at least five eighths of its memory')
     assert.is(new Set(owner.own.map(piece => piece.buffer)).size, owner.own.length, 'none shares it with another')
@@ -286,7 +287,7 @@ test('memory of its own that is hardly filled is lent, and the slab comes next',
 
 for (const when of ['within a read', 'later'] as const) {
   test(`taken over ${when}, while memory of its own waits for bytes: the Duplex gets what comes`, async () => {
-    const { client, owner, transport } = await expecting(150_000)
+    const { client, owner, transport } = await expecting(150_000, socketPath())
     const bytes = pattern(2 << 20)
     let duplex: HandleDuplex | null = null
     owner.during = () => {
@@ -308,7 +309,7 @@ for (const when of ['within a read', 'later'] as const) {
 }
 
 test('an owner that throws over bytes in memory of its own: they stay as they are', async () => {
-  const { client, owner } = await expecting(150_000)
+  const { client, owner } = await expecting(150_000, socketPath())
   const bytes = pattern(4 << 20)
   owner.during = () => {
     if (owner.own.length === 0) return

@@ -65,9 +65,11 @@ onEveryTransport('parity: defects, requests', (h, test) => {
     bodies.push('0000000000000000005\r\nhello\r\n0\r\n\r\n')
     for (const body of bodies) await refused(`POST / HTTP/1.1\r\n${H}${CHUNKED}\r\n${body}${SMUGGLED}`, 400, JSON.stringify(body), readAll)
     const long = '1;' + 'e'.repeat(1000) + '\r\nx\r\n'
-    await refused(`POST / HTTP/1.1\r\n${H}${CHUNKED}\r\n${long.repeat(20)}0\r\n\r\n`, 400, 'extensions without end', readAll)
     const trailers = Array.from({ length: 20 }, (_, i) => `T${i}: ${'t'.repeat(1000)}\r\n`).join('')
-    await refused(`POST / HTTP/1.1\r\n${H}${CHUNKED}\r\n0\r\n${trailers}\r\n`, 431, 'trailers without end', readAll)
+    // More than every kernel delivers at once: the application may have been called.
+    for (const [content, status] of [[`${long.repeat(20)}0\r\n\r\n`, 400], [`0\r\n${trailers}\r\n`, 431]] as const) {
+      assert.equal((await exchange(`POST / HTTP/1.1\r\n${H}${CHUNKED}\r\n${content}`, readAll)).statuses, [status])
+    }
   })
 
   test('D7: a head cut off by the end of the connection is not executed', async () => {

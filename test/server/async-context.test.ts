@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert'
 import type { Application, Environ } from '../../src/server/application.ts'
 import { listen } from '../../src/io/listener.ts'
 import { serve } from '../../src/server/serve.ts'
-import { get, onEveryTransport, post, turns, until } from '../support/harness.ts'
+import { get, onEveryTransport, post, stable, turns, until } from '../support/harness.ts'
 import { connectTo } from '../support/sockets.ts'
 
 onEveryTransport('async context', (h, test) => {
@@ -131,6 +131,7 @@ onEveryTransport('async context', (h, test) => {
     const als = new AsyncLocalStorage<string>()
     const seen = new Set<unknown>()
     const ends: string[] = []
+    let pulled = 0
     const { server } = await h.serve((environ, startResponse) => {
       als.enterWith('mine')
       environ['wirelet.signal'].addEventListener('abort', AsyncResource.bind(() => ends.push(`signal ${als.getStore()}`)))
@@ -140,6 +141,7 @@ onEveryTransport('async context', (h, test) => {
         [Symbol.iterator]: () => ({
           next: () => {
             seen.add(als.getStore())
+            pulled++
             return { value: Buffer.alloc(65536), done: false as const }
           },
           return: () => {
@@ -153,8 +155,12 @@ onEveryTransport('async context', (h, test) => {
       return body
     })
     const client = await h.connect()
+    client.pause()
     await client.send(get())
-    await until(() => client.received > 16 << 20, 'many pulls')
+    await until(() => pulled > 0, 'the first pull')
+    const stopped = await stable(() => pulled)
+    client.resume()
+    await until(() => pulled > stopped, 'more pulls')
     client.resetNow()
     await until(() => server.connections === 0, 'closed')
     await turns()

@@ -243,8 +243,10 @@ onEveryTransport('post hooks', (h, test) => {
     test(`pending hooks that keep ${what} in memory: the next request waits when they keep readBuffer`, async () => {
       const gates: Deferred[] = []
       let calls = 0
-      await h.serve(async (environ, startResponse) => {
-        calls++
+      const { server } = await h.serve(async (environ, startResponse) => {
+        // What comes after the answer is no longer kept.
+        const all = ++calls * request.length
+        if (calls <= 2) await until(() => server.stats().bytesRead === all, 'everything read')
         if (environ.PATH_INFO === '/line') await environ['wsgi.input'].readline()
         environ['eventlet.posthooks'].push(gated(gates))
         startResponse(200)

@@ -211,7 +211,8 @@ onEveryTransport('takeover', (h, test) => {
     await client.interim()
     assert.is(String(await client.bytes(3)), 'raw')
     await until(() => access.length === 3, 'three access lines')
-    assert.equal(access, ['GET /1 HTTP/1.1 200 40000 -', 'GET /2 HTTP/1.1 200 40000 -', LINE])
+    // The second may still be on its way when the connection is taken over: then it is told of later.
+    assert.equal(access.sort(), ['GET /1 HTTP/1.1 200 40000 -', 'GET /2 HTTP/1.1 200 40000 -', LINE])
   })
 
   test('a request before it, in the same segment, is told of when its answer has left', async () => {
@@ -922,7 +923,8 @@ onEveryTransport('takeover', (h, test) => {
     duplex.pipe(duplex)
     await client.interim()
     client.pause()
-    await client.send(pattern(65_536, 5))
+    client.stream.write(pattern(65_536, 5))
+    await turns()
     client.resetNow()
     await until(() => server.connections === 0, 'the server to know')
     assert.equal(errors, [])

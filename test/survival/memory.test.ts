@@ -22,7 +22,7 @@ onEveryTransport('what one peer can make us hold', (h, test) => {
     const client = await h.connect()
     client.pause()
     client.stream.write(get().repeat(300_000))
-    await until(() => server.stats().requests > 1000, 'the first ones')
+    await until(() => server.stats().requests > 0, 'the first ones')
     await stable(() => server.stats().requests)
     assert.ok(server.outstandingRequests <= 2 * TURN_CYCLES, `${server.outstandingRequests} requests wait`)
   })
@@ -33,7 +33,7 @@ onEveryTransport('what one peer can make us hold', (h, test) => {
     client.pause()
     const heads = Buffer.from(longestHead.repeat(16))
     for (let i = 0; i < 100; i++) client.stream.write(heads)
-    await until(() => server.stats().requests > 10, 'the first ones')
+    await until(() => server.stats().requests > 0, 'the first ones')
     await stable(() => server.stats().requests)
     const held = server.outstandingRequests * longestHead.length
     assert.ok(held <= DEFAULT_LIMITS.readBuffer + 2 * longestHead.length, `${held} octets of heads wait`)
