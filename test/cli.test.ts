@@ -127,6 +127,15 @@ async function inFlight(command: Command): Promise<net.Socket> {
   return socket
 }
 
+cli('--help and --version that cannot be written: one line, exit code 1', async () => {
+  for (const option of ['--help', '--version']) {
+    const command = start(option)
+    command.child.stdout!.destroy()
+    assert.is((await command.exit).code, 1)
+    assert.is(command.stderr, 'wirelet: cannot write: write EPIPE\n')
+  }
+})
+
 cli('--help fits one screen', async () => {
   const { code, stdout, stderr } = await run('--help')
   assert.equal([code, stderr], [0, ''])

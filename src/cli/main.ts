@@ -18,8 +18,8 @@ const STDERR_HELD = 1 << 20
 export async function main(words: readonly string[]): Promise<void> {
   try {
     const command = parseCommand(words)
-    if (command.action === 'help') process.stdout.write(helpText())
-    else if (command.action === 'version') process.stdout.write(`${version()}\n`)
+    if (command.action === 'help') print(helpText())
+    else if (command.action === 'version') print(`${version()}\n`)
     else await run(command)
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
@@ -167,6 +167,15 @@ function asFlag(message: string): string {
 
 function messageOf(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).split('\n')[0]!
+}
+
+/** A full disk, a reader that has gone: one line like every other failure. */
+function print(text: string): void {
+  process.stdout.on('error', error => {
+    say(`cannot write: ${messageOf(error)}`)
+    process.exit(1)
+  })
+  process.stdout.write(text)
 }
 
 function say(message: string): void {
