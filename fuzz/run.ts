@@ -47,7 +47,7 @@ interface Options {
 async function fuzz(target: Target, budget: Budget, seed: number, options: Options): Promise<boolean> {
   console.log(`fuzz ${target.name}: seed ${seed}`)
   const coverage = new Coverage(BUILD, target.guidedBy)
-  const started = Date.now()
+  const started = performance.now()
   const entries = loadCorpus(target.name)
   const kept: Entry[] = [...entries]
   let cases = 0
@@ -66,7 +66,7 @@ async function fuzz(target: Target, budget: Budget, seed: number, options: Optio
   for (const entry of entries) if (await failed(entry.case)) good = false
   coverage.merge(coverage.snapshot())
 
-  while (Date.now() - started < 1000 * budget.seconds && cases < budget.cases) {
+  while (performance.now() - started < 1000 * budget.seconds && cases < budget.cases) {
     const dice = new Dice(Math.imul(seed, 0x9e3779b1) + batches++)
     const pool = kept.map(entry => entry.case)
     const batch = Array.from({ length: Math.min(target.batch, budget.cases - cases) }, () => target.generate(dice, pool))
@@ -74,16 +74,16 @@ async function fuzz(target: Target, budget: Budget, seed: number, options: Optio
     const whole = coverage.snapshot()
     if (coverage.fresh(whole).length === 0) continue
     for (const one of budget.guided ? await thoseThatReach(target, coverage, batch) : []) {
-      lastNew = Date.now()
+      lastNew = performance.now()
       kept.push({ name: '', case: one })
     }
     // What could not be reached a second time: the order, or the clock.
     coverage.merge(whole)
   }
   const { share, missing } = coverage.report()
-  const seconds = (Date.now() - started) / 1000
+  const seconds = (performance.now() - started) / 1000
   const found = `${kept.length} kept (${kept.length - entries.length} new), ${(100 * share).toFixed(1)} % of ${target.guidedBy.join(', ')} reached`
-  const quiet = `the last of it ${((Date.now() - lastNew) / 1000).toFixed(0)} s ago`
+  const quiet = `the last of it ${((performance.now() - lastNew) / 1000).toFixed(0)} s ago`
   console.log(`  ${cases} cases, ${target.executions()} runs in ${seconds.toFixed(1)} s, ${found}, ${quiet}${good ? ': no fault' : ''}`)
   if (options.missing) for (const line of missing) console.log(`  never ran: ${line}`)
   if (options.save) saveCorpus(target.name, await essential(target, coverage, kept))
@@ -111,11 +111,11 @@ async function thoseThatReach(target: Target, coverage: Coverage, batch: readonl
 
 /** Smaller and smaller while a condition holds. */
 async function smallest(target: Target, one: unknown, holds: (one: unknown) => Promise<boolean>, milliseconds: number): Promise<unknown> {
-  const until = Date.now() + milliseconds
-  for (let found = true; found && Date.now() < until;) {
+  const until = performance.now() + milliseconds
+  for (let found = true; found && performance.now() < until;) {
     found = false
     for (const smaller of target.smaller(one)) {
-      if (Date.now() > until) break
+      if (performance.now() > until) break
       if (JSON.stringify(smaller) === JSON.stringify(one) || !await holds(smaller)) continue
       one = smaller
       found = true

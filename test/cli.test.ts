@@ -285,7 +285,7 @@ cli('SIGUSR1 opens the access log again', async () => {
   await get(port)
   renameSync(file, `${file}.1`)
   command.child.kill('SIGUSR1')
-  for (const deadline = Date.now() + PATIENCE; !existsSync(file) && Date.now() < deadline;) await get(port)
+  for (const deadline = performance.now() + PATIENCE; !existsSync(file) && performance.now() < deadline;) await get(port)
   await get(port)
   assert.equal(await command.stop(), { code: 0, signal: null })
   const before = readFileSync(`${file}.1`, 'latin1')
