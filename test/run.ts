@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 const DIRECTORY = fileURLToPath(new URL('.', import.meta.url))
 const SOURCES = fileURLToPath(new URL('../../test/', import.meta.url))
 const AT_ONCE = 2
+/** Without a word of a test file, which says each test as it ends: a slow machine may take its time. */
 const DEADLINE_MS = process.env['WIRELET_SLOW'] === '1' ? 120_000 : 60_000
 /** What is kept of one file's output: its end, where uvu says what failed. */
 const OUTPUT_KEPT = 1 << 20
@@ -54,13 +55,14 @@ function run(file: string): Promise<Result> {
     let late = false
     const collect = (text: string): void => {
       output = (output + text).slice(-OUTPUT_KEPT)
+      deadline.refresh()
     }
-    child.stdout.setEncoding('utf8').on('data', collect)
-    child.stderr.setEncoding('utf8').on('data', collect)
     const deadline = setTimeout(() => {
       late = true
       kill(child)
     }, DEADLINE_MS)
+    child.stdout.setEncoding('utf8').on('data', collect)
+    child.stderr.setEncoding('utf8').on('data', collect)
     child.on('error', error => collect(`${error}\n`))
     // A grandchild that lives on would hold the pipes open, and 'close' would never come.
     child.on('exit', () => kill(child))
@@ -78,7 +80,7 @@ function judge(file: string, output: string, late: boolean, code: number | null,
   const passed = Number(closing?.[2] ?? 0)
   const skipped = Number(closing?.[3] ?? 0)
   let fault = ''
-  if (late) fault = `killed after ${DEADLINE_MS / 1000} s`
+  if (late) fault = `killed: nothing said for ${DEADLINE_MS / 1000} s`
   else if (signal !== null) fault = `ended by ${signal}`
   else if (code !== 0) fault = `exit code ${code}`
   else if (closing === undefined) fault = 'ended before its tests did'
