@@ -69,8 +69,8 @@ onEveryTransport('parity: logs', (h, test) => {
   test('test_ipv6', async () => {
     const log = new TextLog()
     const listener = await listen({ port: 0, host: '::1' }).catch((error: NodeJS.ErrnoException) => {
-      // A box without IPv6 has nothing to test.
-      assert.is(error.code, 'EADDRNOTAVAIL')
+      // A box without IPv6 has nothing to test: without ::1, or without the family (ipv6.disable=1).
+      assert.ok(['EADDRNOTAVAIL', 'EAFNOSUPPORT'].includes(error.code!), error.code)
       return null
     })
     if (listener === null) return
