@@ -62,7 +62,7 @@ const options: ServeOptions = {
     }
   },
   limits: { maxParked: 64, maxBodySize: 8 << 20 },
-  timeouts: { firstByte: 2000, handshake: 2000, head: 3000, body: 2000, rateGrace: 2000, send: 3000, handler: 2000, linger: 1000, hook: 1000, idleGrace: 500, shutdown: 5000 }
+  timeouts: { firstByte: 2000, handshake: 2000, head: 3000, body: 2000, rateGrace: 2000, send: 3000, handler: 3500, linger: 1000, hook: 1000, idleGrace: 500, shutdown: 5000 }
 }
 
 const servers: Server[] = []
