@@ -1,6 +1,7 @@
 // Time, injected: nothing else in src reads a clock, so that tests need not sleep. (Two timers are Node's own: that of a TLS handshake, and the one
 // that whoever took a connection over sets on its Duplex.)
 import { performance } from 'node:perf_hooks'
+import * as timers from 'node:timers'
 
 export interface Clock {
   /** Monotonic milliseconds. */
@@ -16,6 +17,10 @@ export interface Clock {
 
 /** Milliseconds, 24.8 days: a timer of Node's that is asked to wait longer fires at once. */
 export const MAX_TIMER: number = 2 ** 31 - 1
+
+/** As they were when the package was loaded: fake timers (node:test's, for one) must neither hold a server nor, by a timer that is set in one time and
+ *  cannot be cleared in the other, hurry it. Of the module, because a test environment may have globals of its own. */
+const { setInterval, setTimeout, clearTimeout, setImmediate } = timers
 
 class SystemClock implements Clock {
   now(): number {
@@ -37,13 +42,11 @@ class SystemClock implements Clock {
 
 export const systemClock: Clock = new SystemClock()
 
-/** `setImmediate` as it was when this was loaded: all connections of a thread wait for it, and fake timers (node:test's, for one) must not hold them. */
-export const nextTurn: typeof setImmediate = setImmediate
-
-const system = { setInterval, clearInterval }
+/** All connections of a thread wait for it. */
+export const nextTurn: typeof timers.setImmediate = setImmediate
 
 /** Keeps the process alive until what it returns is called: no timer of a Clock does, and whatever else is waited for may not either. */
 export function holdProcess(): () => void {
-  const hold = system.setInterval(() => {}, MAX_TIMER)
-  return () => system.clearInterval(hold)
+  const hold = setInterval(() => {}, MAX_TIMER)
+  return () => clearTimeout(hold)
 }

@@ -13,4 +13,21 @@ clock('a wait that is longer than a timer of Node can be does not end at once', 
   assert.is(early, '')
 })
 
+clock('fake timers hold nothing up, and what was set before them can be cleared under them', async () => {
+  const { setTimeout, setInterval, clearTimeout } = globalThis
+  const fake = (() => {}) as unknown as never
+  let ticks = 0
+  let done = false
+  const before = systemClock.every(1, () => ticks++)
+  Object.assign(globalThis, { setTimeout: fake, setInterval: fake, clearTimeout: fake })
+  try {
+    systemClock.clear(before)
+    systemClock.after(1, () => (done = true))
+  } finally {
+    Object.assign(globalThis, { setTimeout, setInterval, clearTimeout })
+  }
+  await new Promise<void>(resolve => setTimeout(resolve, 5))
+  assert.equal([ticks, done], [0, true])
+})
+
 clock.run()

@@ -12,8 +12,10 @@ onEveryTransport('a process of its own', (h, test) => {
     const server = serve(await listen(0), app, { transport: '${h.kind.transport}', logOutput: false })
     ${body}`
 
-  async function run(body: string): Promise<{ code: unknown; lines: string[] }> {
-    const child = spawn(process.execPath, ['--input-type=module', '-e', script(body)], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const run = (body: string): ReturnType<typeof runScript> => runScript(script(body))
+
+  async function runScript(text: string): Promise<{ code: unknown; lines: string[] }> {
+    const child = spawn(process.execPath, ['--no-warnings', '--input-type=module', '-e', text], { stdio: ['ignore', 'pipe', 'inherit'] })
     let output = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text))
     try {
@@ -55,6 +57,15 @@ onEveryTransport('a process of its own', (h, test) => {
       assert.equal([code, lines], [0, ['closed']])
     })
   }
+
+  test('fake timers, set up between the import and listen(), hold nothing', async () => {
+    const { code, lines } = await runScript(`
+      import { mock } from 'node:test'${script('').replace('const app', 'mock.timers.enable(); const app')}
+      console.log(await fetch(server.url, { headers: { connection: 'close' } }).then(answer => answer.text()))
+      await server.close()
+      console.log(server.state)`)
+    assert.equal([code, lines], [0, ['hello', 'closed']])
+  })
 
   test('goes on listening otherwise', async () => {
     const { code, lines } = await run(`
