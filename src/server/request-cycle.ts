@@ -4,6 +4,7 @@ import { AsyncResource } from 'node:async_hooks'
 import { Buffer } from 'node:buffer'
 import type { Duplex } from 'node:stream'
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls'
+import { types } from 'node:util'
 import { PeerErrorCode, peerErrorInfo } from '../parser/errors.ts'
 import type { RequestHead } from '../parser/request-head.ts'
 import { OVER, type Content } from '../io/content.ts'
@@ -114,7 +115,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
     if (Array.isArray(result)) {
       this.rememberClose(result)
       this.answerArray(result)
-    } else if (typeof result === 'string' || result instanceof Uint8Array) this.answerArray([result])
+    } else if (typeof result === 'string' || isBytes(result)) this.answerArray([result])
     else if (result === ALREADY_HANDLED) this.handled()
     else if (typeof result !== 'object' || result === null) this.fail(noBody(result))
     else if (typeof (result as PromiseLike<unknown>).then === 'function') {
@@ -152,7 +153,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
     for (let i = 0; i < length; i++) {
       const piece = body[i]
       if (typeof piece === 'string') size += Buffer.byteLength(piece)
-      else if (piece instanceof Uint8Array) size += piece.byteLength
+      else if (isBytes(piece)) size += piece.byteLength
       else {
         this.fail(noPiece(piece))
         return
@@ -192,7 +193,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
   piece(piece: unknown): boolean {
     const cycle = this.cycle
     if (cycle.ended) return false
-    if (typeof piece !== 'string' && !(piece instanceof Uint8Array)) {
+    if (typeof piece !== 'string' && !isBytes(piece)) {
       this.fail(noPiece(piece))
       return false
     }
@@ -366,7 +367,7 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
 
   private write(piece: Piece): Promise<boolean> {
     const cycle = this.cycle
-    if (typeof piece !== 'string' && !(piece instanceof Uint8Array)) throw noPiece(piece)
+    if (typeof piece !== 'string' && !isBytes(piece)) throw noPiece(piece)
     if (this.aborted !== '') return GONE
     if (cycle.ended) {
       if (cycle.reason !== '') return GONE
@@ -533,6 +534,11 @@ function withoutRing(certificate: DetailedPeerCertificate): DetailedPeerCertific
     if (each.issuerCertificate === each) delete each.issuerCertificate
   }
   return certificate
+}
+
+/** Of another realm too: a `vm` context, or a test environment, has a Uint8Array of its own. */
+function isBytes(value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array || types.isUint8Array(value)
 }
 
 function noBody(result: unknown): Error {

@@ -1,5 +1,6 @@
 // What an application may return, on the wire: every kind of body, framing, coalescing, accounting, ends.
 import { Readable } from 'node:stream'
+import { runInNewContext } from 'node:vm'
 import * as assert from 'uvu/assert'
 import type { Application, Body, Piece, PostHook } from '../../src/server/application.ts'
 import { deferred, get, onEveryTransport, turns, until } from '../support/harness.ts'
@@ -126,6 +127,18 @@ onEveryTransport('bodies', (h, test) => {
         const { answer } = await h.ask(bodyOf(make), get(), { minimumChunkSize })
         assert.ok(answer.body.equals(whole), `minimum ${minimumChunkSize}`)
       }
+    }
+  })
+
+  test('byte arrays of another realm, small and large, are bytes like any', async () => {
+    for (const size of [3, 9000, 100_000]) {
+      const bytes = runInNewContext(`new Uint8Array(${size}).fill(97)`) as Uint8Array
+      assert.not(bytes instanceof Uint8Array)
+      for (const make of [() => bytes, () => [bytes], () => [bytes].values(), () => later([bytes])]) {
+        assert.is((await h.ask(bodyOf(make))).answer.text, 'a'.repeat(size))
+      }
+      const written: Application = async (_environ, startResponse) => (await startResponse(200)(bytes), [])
+      assert.is((await h.ask(written)).answer.text, 'a'.repeat(size))
     }
   })
 
