@@ -67,8 +67,8 @@ packaged('names no source map, since it has none', () => {
 })
 
 packaged('its manifest', () => {
-  assert.equal(manifest['exports'], { '.': { types: './dist/index.d.ts', default: './dist/index.js' }, './package.json': './package.json' })
-  assert.equal(Object.keys((manifest['exports'] as { '.': object })['.']), ['types', 'default'])
+  assert.equal(manifest['exports'], { '.': { types: './dist/index.d.ts', module: './dist/bundled.js', default: './dist/index.js' }, './package.json': './package.json' })
+  assert.equal(Object.keys((manifest['exports'] as { '.': object })['.']), ['types', 'module', 'default'])
   assert.equal([manifest['type'], manifest['license'], manifest['sideEffects']], ['module', 'MIT', false])
   assert.equal(manifest['engines'], { node: '>=20.19.0' })
   for (const key of ['dependencies', 'optionalDependencies', 'peerDependencies', 'bundleDependencies', 'main', 'module']) assert.not(key in manifest, key)
@@ -121,6 +121,22 @@ packaged('a strict TypeScript project compiles against it, and no `any` reaches 
   const { code, stdout } = await runToEnd(process.execPath, words, { cwd: consumer })
   assert.is(stdout, '')
   assert.is(code, 0)
+})
+
+packaged('a bundler finds all of it: the same exports, and nothing that only a running program loads', async () => {
+  const names = "process.stdout.write(Object.keys(await import('wirelet')).join())"
+  const [plain, bundled] = await Promise.all([[], ['--conditions=module']].map(flags => runToEnd(process.execPath, [...flags, '--input-type=module', '-e', names], { cwd: project })))
+  assert.is(bundled!.stdout, plain!.stdout)
+  const files = [join(project, 'node_modules', 'wirelet', 'dist', 'bundled.js')]
+  for (const file of files) {
+    const code = readFileSync(file, 'utf8')
+    assert.not.match(code, /\bcreateRequire\b|\bimport\(|\bimport\.meta\b/, file)
+    for (const [, path] of code.matchAll(/^(?:import|export) .*?'(\.[^']+)';$/gm)) {
+      const next = join(file, '..', path!)
+      if (!files.includes(next)) files.push(next)
+    }
+  }
+  assert.ok(files.length > 50, `${files.length} files`)
 })
 
 packaged('costs little to import', async () => {
