@@ -70,7 +70,7 @@ packaged('its manifest', () => {
   assert.equal(manifest['exports'], { '.': { types: './dist/index.d.ts', module: './dist/bundled.js', default: './dist/index.js' }, './package.json': './package.json' })
   assert.equal(Object.keys((manifest['exports'] as { '.': object })['.']), ['types', 'module', 'default'])
   assert.equal([manifest['type'], manifest['license'], manifest['sideEffects']], ['module', 'MIT', false])
-  assert.equal(manifest['engines'], { node: '>=20.19.0' })
+  assert.equal(manifest['engines'], { node: '^20.19.0 || >=22.12.0' })
   for (const key of ['dependencies', 'optionalDependencies', 'peerDependencies', 'bundleDependencies', 'main', 'module']) assert.not(key in manifest, key)
   for (const script of ['preinstall', 'install', 'postinstall', 'prepare']) assert.not(script in (manifest['scripts'] as object), script)
   assert.equal(Object.keys(manifest['devDependencies'] as object).sort(), ['@types/node', 'autocannon', 'c8', 'typescript', 'uvu'])
