@@ -103,19 +103,20 @@ function jsonCharacter(character: string): string {
   return '\\u' + character.charCodeAt(0).toString(16).padStart(4, '0')
 }
 
-function textPart(before: string, read: Read<string>): Part {
-  return (record, log) => before + (escapeText(read(record, log)) || '-')
+/** `%(name).20s` is the first 20 characters of the text as received. */
+function textPart(before: string, read: Read<string>, most: number): Part {
+  return (record, log) => before + (escapeText(read(record, log).slice(0, most)) || '-')
 }
 
 /** Put together once a second; needs no escaping. */
-function timePart(before: string, read: (times: Times) => string): Part {
+function timePart(before: string, read: (times: Times) => string, most: number): Part {
   let of: Times | null = null
   let text = ''
   return (record, log) => {
     const times = log.times(record.loggedAt)
     if (times !== of) {
       of = times
-      text = before + read(times)
+      text = before + read(times).slice(0, most)
     }
     return text
   }
@@ -205,7 +206,9 @@ function compile(template: string): Part[] {
     }
     const width = Number(match[3])
     const part = conversion(width > 0 ? '' : literal, match[1], match[4], match[5]!)
-    parts.push(width > 0 ? paddedPart(literal, part, width, match[2] as '-' | '0' | '') : part)
+    // As in Python, zeros are for numbers.
+    const fill = match[2] === '0' && match[5] === 's' ? '' : match[2] as '-' | '0' | ''
+    parts.push(width > 0 ? paddedPart(literal, part, width, fill) : part)
     literal = ''
   }
   if (literal !== '') parts.push(() => literal)
@@ -213,11 +216,15 @@ function compile(template: string): Part[] {
 }
 
 function conversion(before: string, name: string, precision: string | undefined, letter: string): Part {
-  if (Object.hasOwn(NUMBER_FIELDS, name)) return numberPart(before, NUMBER_FIELDS[name]!, letter, Number(precision ?? 6))
+  if (Object.hasOwn(NUMBER_FIELDS, name)) {
+    if (precision !== undefined && letter !== 'f') throw new UsageError(`logFormat: .${precision} belongs to %(${name}).${precision}f`)
+    return numberPart(before, NUMBER_FIELDS[name]!, letter, Number(precision ?? 6))
+  }
   const text = { ...TEXT_FIELDS, ...TIME_FIELDS }
   if (!Object.hasOwn(text, name)) throw new UsageError(`logFormat: unknown name ${name}; there are ${Object.keys({ ...text, ...NUMBER_FIELDS }).sort().join(', ')}`)
   if (letter !== 's') throw new UsageError(`logFormat: ${name} is text: %(${name})s`)
-  return Object.hasOwn(TIME_FIELDS, name) ? timePart(before, TIME_FIELDS[name]!) : textPart(before, TEXT_FIELDS[name]!)
+  const most = Number(precision ?? Infinity)
+  return Object.hasOwn(TIME_FIELDS, name) ? timePart(before, TIME_FIELDS[name]!, most) : textPart(before, TEXT_FIELDS[name]!, most)
 }
 
 /** The value of the first field line of that name, '' without one. `name` is lower case. */

@@ -101,10 +101,12 @@ formats('text that is not given is a dash', () => {
 formats('widths and precisions as in Python', () => {
   assert.is(line('%(method)5s|%(method)-5s|%(status_code)06d|%(wall_seconds).3f|%(wall_seconds)f|%(wall_seconds)d|%(wall_seconds)s'),
     '  GET|GET  |000200|0.000|0.000123|0|0.0001234567')
+  // Of text a precision is the most there is of it, and zeros are for numbers.
+  assert.is(line('%(method).2s|%(request_line)6.3s|%(target).0s|%(target).99s|%(date_time).11s|%(method)05s|%(status_code)05s'), 'GE|   GET|-|/a?b=c|06/Nov/1994|  GET|  200')
 })
 
 formats('a template that cannot be is refused at the start', () => {
-  for (const bad of ['%(nope)s', '%(constructor)s', '%s', '%(method)', '%(method)d', '100%', '% (method)s', '%(method']) {
+  for (const bad of ['%(nope)s', '%(constructor)s', '%s', '%(method)', '%(method)d', '100%', '% (method)s', '%(method', '%(body_length).4d', '%(status_code).2s']) {
     assert.throws(() => line(bad), (error: unknown) => error instanceof UsageError && /^logFormat: /.test(error.message), bad)
   }
 })
