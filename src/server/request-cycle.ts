@@ -249,14 +249,20 @@ export class RequestCycle extends AsyncResource implements CycleOwner, EnvironSo
     else if (this.cycle.reason !== '' && this.aborted === '' && !this.over) this.log(this.cycle.reason)
   }
 
-  /** The application's part is over: its iterable is closed, once. */
+  /** The application's part is over. */
   private finish(): void {
     if (this.over) return
     this.over = true
     this.settleWriters(this.cycle.reason === '')
     this.cycle.connection.applicationReturned(this.cycle)
-    const body = this.closeable
+    this.closeBody()
+  }
+
+  /** Leaves what the application returned and closes it, once. The end of a cycle may be told while its last bytes are being given away. */
+  closeBody(): void {
+    const { pieces, closeable: body } = this
     this.closeable = this.pieces = null
+    pieces?.stop()
     if (body === null) return
     try {
       heedRejection(body.close(), error => this.logFailure('close() of the body failed', error))

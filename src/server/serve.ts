@@ -386,6 +386,7 @@ export class Server {
     if (request !== null) {
       this.outstanding--
       request.told = true
+      request.closeBody()
       if (requestEnd.hasSubscribers) {
         requestEnd.publish({ server: this, connection: cycle.connection, environ: request.environ, status: cycle.status, outcome: cycle.outcome })
       }

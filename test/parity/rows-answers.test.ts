@@ -328,6 +328,41 @@ onEveryTransport('parity, line by line: answers', (h, test) => {
     assert.equal(order, ['hook 1, 1 lines', 'hook 2, 1 lines'])
   })
 
+  test('E1: what an asynchronous application returned is left and closed before its hooks, failed or not', async () => {
+    const order: string[] = []
+    const left = (piece: unknown): Iterable<string> => ({
+      * [Symbol.iterator](): Generator<string> {
+        try {
+          yield piece as string
+        } finally {
+          order.push('left')
+        }
+      }
+    })
+    const bodies: Readonly<Record<string, () => Iterable<string> | AsyncIterable<string>>> = {
+      '/array': () => ['x'],
+      '/iterable': () => left('x'),
+      '/waits': () => (async function* () {
+        yield* left('x')
+        await new Promise(setImmediate)
+      })(),
+      '/no-piece': () => left(5)
+    }
+    await h.serve(async (environ, startResponse) => {
+      await null
+      environ['eventlet.posthooks'].push([() => order.push('hook')])
+      startResponse('200 OK', [])
+      return Object.assign(bodies[environ.PATH_INFO]!(), { close: () => order.push('close') })
+    })
+    for (const path of Object.keys(bodies)) {
+      const client = await h.connect()
+      await client.send(`GET ${path} HTTP/1.1\r\n${H}\r\n`)
+      assert.is((await client.response()).status, path === '/no-piece' ? 500 : 200)
+      await until(() => order.length === (path === '/array' ? 2 : 3), 'the hook')
+      assert.equal(order.splice(0), [...(path === '/array' ? [] : ['left']), 'close', 'hook'], path)
+    }
+  })
+
   test('E2: a drain that fails is told, closes, and costs no hook', async () => {
     let hooks = 0
     const { log, access, peerErrors } = await h.serve((environ, startResponse) => {
