@@ -117,7 +117,7 @@ export const OPTIONS: readonly OptionRow[] = [
   rate('minSendRate', 'average rate at which the peer takes the answer after rate-grace, bytes per second; below it: cut'),
   timeout('rateGrace', 'how long a transfer runs before its rate is judged', 'rate-grace'),
   timeout('request', 'a whole request; then 408 or cut'),
-  timeout('handler', 'application called to head of the answer; then 503 or cut'),
+  timeout('handler', 'application called to head of the answer; then 503'),
   timeout('linger', 'half-closed, waiting for the peer to read the answer and close; then: close'),
   timeout('hook', 'one post hook; then: logged, no longer waited for'),
   timeout('idleGrace', 'used idle connections stay open this long when a drain begins', 'idle-grace'),

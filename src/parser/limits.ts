@@ -55,7 +55,7 @@ export interface Timeouts {
   rateGrace: number
   /** Head of one request to its answer's end. Then: 408 or cut. Default Infinity (off). */
   request: number
-  /** Application called to head of the answer. Then: 503, or cut when it has begun. Default Infinity (off). */
+  /** Application called to head of the answer. Then: 503. Default Infinity (off). */
   handler: number
   /** Half-closed, input discarded, until the peer closes (RFC 9112 §9.6). Default 2 000. */
   linger: number
