@@ -125,5 +125,5 @@ export const OPTIONS: readonly OptionRow[] = [
   api('log', 'log', 'stderr', 'a logger (`info`, `debug`, `error`; access lines go to `access` if it has one) or anything with `write`'),
   api('customPool', 'custom_pool', '', 'runs connections: `spawn(task)` and `waitall()`'),
   api('closeListener', '', 'on', '`close()` closes the listener; off leaves it to its owner, as a `dup()` does in the original'),
-  api('onPeerError', '', '', 'told of every request refused before the application')
+  api('onPeerError', '', '', 'told of every request refused, before the application or in the midst of it')
 ]

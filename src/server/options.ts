@@ -63,7 +63,7 @@ export interface ServeOptions {
   abortOnHalfClose?: boolean
   /** `close()` closes the listener. Default true. */
   closeListener?: boolean
-  /** Told of every request that was refused before the application. What it throws or rejects with is logged. */
+  /** Told of every request that was refused before, or instead of, the application's answer. What it throws or rejects with is logged. */
   onPeerError?: (event: PeerErrorEvent) => void
   /** Time for tests. @internal */
   clock?: Clock
