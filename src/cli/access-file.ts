@@ -1,7 +1,7 @@
 // The access log's file: appended to, and opened again when a log rotator has moved it away (SIGUSR1).
 import { closeSync, openSync, writeSync } from 'node:fs'
 
-/** Writes at once: batches come at most every 100 ms, land in the page cache, and none is lost when the process ends. */
+/** Writes at once: lines come in batches (log.ts), land in the page cache, and none is lost when the process ends. */
 export class AccessFile {
   private readonly path: string
   private descriptor: number

@@ -68,7 +68,7 @@ export class Cycle implements Ended {
   readonly startedAt: number
   /** Next in the connection's list of cycles whose last bytes are not in the kernel yet. */
   nextEnded: Ended | null = null
-  /** Application's headers for the next 100. */
+  /** With the application's headers, if it set any: for each 100 to come. */
   continueHead: ResponseHead = CONTINUE
   /** What the application gave beyond its Content-Length was cut off. */
   excess = false

@@ -18,7 +18,7 @@ export class WireletError extends Error {
   }
 }
 
-/** The peer left, was cut off by a deadline, or ended its side before the announced content was complete. */
+/** The request is over, or its content never comes to its end: the peer left or ended its side, a deadline or a shutdown cut it, its answer has ended. */
 export class RequestAborted extends WireletError {
   override readonly status = 400
   constructor(message: string) {

@@ -32,7 +32,7 @@ export function decideFraming(versionMinor: 0 | 1, codings: number, contentLengt
   // 3. Transfer-Encoding and Content-Length: an attempt at smuggling. Refused, unless the leniency lets Transfer-Encoding override.
   //    §6.1: a client MUST NOT send Transfer-Encoding in HTTP/1.0, so its framing is faulty whatever it says.
   // 4. Transfer-Encoding with chunked as the final coding: chunked. Not final: the length is unknowable, 400.
-  //    §6.1: a coding before it that is not understood: 501. §7: chunked twice, identity: 400.
+  //    §6.1: a coding before it that is not understood: 501; chunked twice: 400. identity, which RFC 7230 dropped: 400.
   if (codings & Codings.PRESENT) {
     if (versionMinor === 0) return -PeerErrorCode.TRANSFER_ENCODING_IN_1_0
     if (contentLength !== ABSENT && !acceptBoth) return -PeerErrorCode.UNEXPECTED_CONTENT_LENGTH

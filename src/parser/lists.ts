@@ -15,7 +15,7 @@ export const Codings = {
   CHUNKED_LAST: 2,
   /** Chunked was applied before another coding, or twice. */
   CHUNKED_INSIDE: 4,
-  /** A coding that nobody applies to a message: `identity` (RFC 9112 §7 dropped it). */
+  /** A coding that nobody applies to a message: `identity` (RFC 7230 dropped it). */
   IDENTITY: 8,
   /** A coding that is not ours. */
   UNKNOWN: 16

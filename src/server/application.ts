@@ -39,7 +39,7 @@ export type Headers = Iterable<readonly [string, HeaderValue]> | { readonly [nam
 export type Write = (piece: Piece) => Promise<boolean>
 
 /** Sets the head of the answer. It leaves with the first piece; until then it can be replaced by a call with `excInfo`.
- *  @throws InvalidHeader for what may not go on the wire, UsageError when called twice without `excInfo`,
+ *  @throws InvalidHeader for what may not go on the wire, UsageError when called twice without `excInfo` (HeadersSent once the head has been sent),
  *  and `excInfo` itself when it is given and the head has been sent. */
 export type StartResponse = (status: Status, headers?: Headers, excInfo?: unknown) => Write
 

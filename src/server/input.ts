@@ -126,7 +126,7 @@ export class Input {
     return this.#start<void>(DISCARD, Infinity, Infinity)
   }
 
-  /** Headers of the next 100 (Continue). @throws InvalidHeader */
+  /** Headers of each 100 (Continue) from here on. @throws InvalidHeader */
   setHundredContinueResponseHeaders(headers: Headers, capitalize: boolean = true): void {
     this.#source.setHundredContinueHeaders(headers, capitalize)
   }

@@ -40,7 +40,7 @@ export interface ServeOptions {
   customPool?: ConnectionPool
   /** true: on, idle for at most 75 s; false or 0: off; a number: idle milliseconds. Default true. */
   keepalive?: boolean | number
-  /** Access log on. Default true. Errors of the application are logged in any case. */
+  /** Start-up and access lines. Default true. Errors are logged in any case. */
   logOutput?: boolean
   /** `%(name)s` template, or `'common'`, `'combined'`, `'json'`. Default: eventlet's line. */
   logFormat?: string
