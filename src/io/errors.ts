@@ -68,3 +68,8 @@ export function checkNames(group: string, options: object, known: ReadonlySet<st
   if (typeof options !== 'object' || options === null) throw new UsageError(`${group === '' ? 'the options' : group} must be an object`)
   for (const name of Object.keys(options)) if (!known.has(name)) throw new UsageError(`unknown option: ${group === '' ? '' : `${group}.`}${name}`)
 }
+
+/** @throws UsageError for what is neither left out nor an AbortSignal */
+export function checkSignal(signal: unknown): void {
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new UsageError('signal must be an AbortSignal')
+}

@@ -6,7 +6,7 @@ import { type AddressInfo, type ListenOptions as NodeListenOptions, type Server,
 import * as tls from 'node:tls'
 import { isDeepStrictEqual } from 'node:util'
 import { MAX_TIMER, nextTurn } from './clock.ts'
-import { UsageError, checkNames } from './errors.ts'
+import { UsageError, checkNames, checkSignal } from './errors.ts'
 import { type Address, UNIX } from './transport.ts'
 
 /** Where to listen: a port, a unix socket path or an inherited descriptor. */
@@ -36,7 +36,9 @@ export interface TlsListenOptions extends tls.TlsOptions {
 
 /** Connections held between `listen()` and `serve()`; beyond it they are closed at accept. */
 const MAX_EARLY = 1024
-const KNOWN = new Set(['port', 'host', 'path', 'mode', 'backlog', 'fd', 'signal'])
+/** What a value may be; whether the system can use it is the system's to say. */
+const TYPES: Readonly<Record<string, readonly string[]>> = { port: ['number', 'string'], host: ['string'], mode: ['number'], backlog: ['number'], fd: ['number'] }
+const KNOWN = new Set([...Object.keys(TYPES), 'path', 'signal'])
 const DEFAULT_MODE = 0o660
 const DEFAULT_BACKLOG = 511
 /** sockaddr_un's sun_path without its NUL. Node 20 and 22 cut a longer path off silently and bind another file. */
@@ -240,6 +242,10 @@ export async function listen(where: number | string | ListenOptions): Promise<Li
   const options = typeof where === 'number' ? { port: where } : typeof where === 'string' ? fromText(where) : where
   if (typeof options !== 'object' || options === null) throw new UsageError('listen takes a port, a path or options')
   checkNames('', options, KNOWN)
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined && TYPES[name]?.includes(typeof value) === false) throw new UsageError(`${name} must be a ${TYPES[name][0]}`)
+  }
+  checkSignal(options.signal)
   const { port, host, fd, backlog = DEFAULT_BACKLOG, mode = DEFAULT_MODE, signal } = options
   const path = options.path === undefined ? undefined : asPath(options.path)
   if ([port, path, fd].filter(value => value !== undefined).length !== 1) throw new UsageError('listen takes one of port, path and fd')

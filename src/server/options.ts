@@ -1,6 +1,6 @@
 // Options of serve(): the original's names in camelCase, milliseconds throughout; one place that checks and completes them.
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, type Limits, type Timeouts } from '../parser/limits.ts'
-import { UsageError, checkNames } from '../io/errors.ts'
+import { UsageError, checkNames, checkSignal } from '../io/errors.ts'
 import { systemClock, type Clock } from '../io/clock.ts'
 import type { TransportChoice } from '../io/acceptor.ts'
 import type { PeerErrorEvent } from '../io/engine.ts'
@@ -170,8 +170,9 @@ export function completeOptions(options: ServeOptions): Settings {
 }
 
 /** Of `close()`. @throws UsageError naming the option. */
-export function checkClose(options: { timeout?: number }): void {
+export function checkClose(options: { timeout?: number; signal?: AbortSignal }): void {
   checkNames('', options, CLOSE)
+  checkSignal(options.signal)
   if (options.timeout !== undefined) number('timeout', options.timeout, 0)
 }
 

@@ -215,7 +215,7 @@ refusals('what is no application', async () => {
 
 refusals('close() with what it cannot take', async () => {
   const server = serve(await listen(0), echoPath, { logOutput: false })
-  for (const options of [{ timeout: 'x' }, { timeout: NaN }, { timeout: -1 }, { timeuot: 0 }, null] as object[]) {
+  for (const options of [{ timeout: 'x' }, { timeout: NaN }, { timeout: -1 }, { timeuot: 0 }, { signal: {} }, { signal: null }, null] as object[]) {
     assert.is(thrown(() => server.close(options)).code, 'ERR_WIRELET_USAGE', JSON.stringify(options))
   }
   assert.is(server.state, 'listening')
