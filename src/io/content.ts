@@ -157,11 +157,6 @@ export class Content implements ContentSink {
     this.held += piece.length
   }
 
-  /** Nothing is held and nothing will come. */
-  get ended(): boolean {
-    return this.held === 0 && (this.complete || this.failure !== 0)
-  }
-
   /** Somebody waits. */
   get awaited(): boolean {
     return this.waiter !== null

@@ -151,19 +151,6 @@ contents('a failure is told, once, and not after the end', () => {
   assert.is(whole.failure, 0)
 })
 
-contents('ended: nothing held, nothing to come', () => {
-  const { content, put } = make()
-  assert.not.ok(content.ended)
-  put('a')
-  content.complete = true
-  assert.not.ok(content.ended)
-  content.take(1)
-  assert.ok(content.ended)
-  const { content: cut } = make()
-  cut.fail(-1)
-  assert.ok(cut.ended)
-})
-
 contents('discarded: what is held goes, what comes is counted and dropped', () => {
   const { content, put } = make()
   put('x'.repeat(5000))
