@@ -111,7 +111,7 @@ export class Input {
   }
 
   /** The lines that are left, or as many as it takes to have `hint` bytes. Together they hold at most `maxBufferedBody` bytes, each
-   *  counted with 128 more. */
+   *  but the last counted with 128 more. */
   readlines(hint?: number | null): Promise<Buffer[]> {
     return this.#start<Buffer[]>(LINES, sizeOf(hint) || Infinity, this.#source.maxBufferedBody)
   }
