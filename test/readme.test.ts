@@ -125,6 +125,7 @@ const BAD: readonly (readonly string[])[] = [
   [post(`Content-Length: 5\r\n${CHUNKED}`, '0\r\n\r\n')],
   [`POST / HTTP/1.0\r\n${CHUNKED}\r\n0\r\n\r\n`],
   [post('Transfer-Encoding: gzip, chunked\r\n', '0\r\n\r\n')],
+  ['gzip', 'chunked, gzip', 'chunked, chunked', 'identity', 'identity, chunked'].map(codings => post(`Transfer-Encoding: ${codings}\r\n`, '0\r\n\r\n')),
   [get('X: a\rb\r\n'), get('X: a\nY: b\r\n'), get('X: a\r\n b\r\n'), get('X : a\r\n'), get('X: \x01\r\n')],
   ['"', '<', '>', '\\'].map(bad => `GET /${bad} HTTP/1.1\r\n${HOST}\r\n`),
   ['^', '`', '{', '|', '}', '%'].map(odd => `GET /${odd} HTTP/1.1\r\n${HOST}\r\n`),

@@ -733,7 +733,7 @@ export class Connection implements TransportOwner, Timed, ContentSource {
     }
   }
 
-  /** eventlet.set_idle: a drain may close this connection although a request is being answered. */
+  /** eventlet.set_idle: a drain cuts this connection although a request is being answered. */
   setIdle(): void {
     this.borrow().mayCutAtDrain = true
     if (this.engine.draining) this.cut('the server is shutting down')

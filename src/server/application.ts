@@ -99,7 +99,7 @@ export interface Environ {
   'wsgi.run_once': boolean
   'eventlet.input': Input
   'eventlet.posthooks': PostHook[]
-  /** Marks the connection as one that a drain may close at once. */
+  /** Marks the connection as one that a drain cuts at once. */
   'eventlet.set_idle': () => void
   /** Read after the application returned: overrides `minimumChunkSize` for this answer. */
   'eventlet.minimum_write_chunk_size'?: number
