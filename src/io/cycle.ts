@@ -18,7 +18,7 @@ const UNTIL_CLOSE = 3
 
 /** How a request ended. */
 export interface Outcome {
-  /** Bytes of content sent. */
+  /** Bytes of content given to the connection. Of an answer that was cut not all of them have left. */
   readonly bytes: number
   /** The whole answer was handed to the kernel. */
   readonly completed: boolean
