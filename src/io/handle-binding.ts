@@ -1,5 +1,6 @@
-// The only file that touches Node's internal stream interface: testing its pieces before use, and the few calls that the transports on handles make.
-// The facts are in docs/handles.md; a wrong call here is a SIGABRT, not an exception. Knows no connection.
+// Node's internal stream interface: its shape, testing its pieces before use, and the calls that abort when they are given what is wrong.
+// Those that cannot (readStop, close, the names of both ends) the transports make themselves. The facts are in docs/handles.md; a wrong call here is a
+// SIGABRT, not an exception. Knows no connection.
 import { Buffer } from 'node:buffer'
 import { getSystemErrorName, types } from 'node:util'
 import { internalBinding } from './internal-binding.ts'
