@@ -18,10 +18,10 @@ import { type Transport, reportInternalError } from './transport.ts'
 export interface PeerErrorEvent {
   /** `HPE_…`, as in llhttp where it has one. */
   readonly name: string
-  /** The status that the peer was answered with; 0 when it was cut off. */
+  /** The status that the peer was answered with; 0 when an answer had begun: that was cut, or stands if it was whole. */
   readonly status: number
   readonly reason: string
-  /** Octets into the head or content at which the error was found, -1 where it has no place. */
+  /** Octets into the head, or of content (decoded), at which the error was found; -1 where it has no place. */
   readonly offset: number
   /** As far as it was received, latin-1, at most 1 024 characters. */
   readonly requestLine: string
