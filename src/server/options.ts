@@ -16,7 +16,8 @@ export interface Logger {
 /** Where log lines go: a logger, or anything with `write` (a stream). */
 export type Log = Logger | { write(text: string): unknown }
 
-/** Runs connections (eventlet `custom_pool`): `spawn` once per connection, its task settles when the connection ends. */
+/** Runs connections (eventlet `custom_pool`), in the place of `maxSize` and `maxParked`: `spawn` once per connection, its task settles when the connection
+ *  ends. How many wait is for it to bound. */
 export interface ConnectionPool {
   spawn(task: () => Promise<void>): unknown
   waitall(): Promise<unknown>
