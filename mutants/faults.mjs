@@ -23,7 +23,7 @@ export const faults = [
   fault('chunked content one longer', 'parser/chunked-decoder.js', 'this.size > this.maxBodySize - this.total', 'this.size > this.maxBodySize - this.total + 1', 'parser/limits|conformance/wire|io/limits'),
   fault('drain one octet more', 'io/content-reader.js', 'this.content.received > this.drainLimit', 'this.content.received > this.drainLimit + 1', 'io/limits|io/uploads|io/connection|mutants-'),
   fault('linger without a bound', 'io/connection.js', 'this.traffic.lingered += octets', 'this.traffic.lingered = octets', 'io/lingering|io/limits|mutants-'),
-  fault('one connection more', 'io/engine.js', 'if (this.open < this.maxSize) {\n            this.serve', 'if (this.open <= this.maxSize) {\n            this.serve', 'io/engine|io/limits'),
+  fault('one connection more', 'io/engine.js', 'this.open < this.maxSize) {\n            this.serve', 'this.open <= this.maxSize) {\n            this.serve', 'io/engine|io/limits'),
   fault('input buffered one more', 'server/input.js', 'if (pieces.length > bound)\n                return this.#tooLarge(operation);\n        }\n        return operation.finish(pieces.join());\n    }\n    #readLine(', 'if (pieces.length > bound + 1)\n                return this.#tooLarge(operation);\n        }\n        return operation.finish(pieces.join());\n    }\n    #readLine(', 'server/input'),
 
   // The grammar.
@@ -211,7 +211,10 @@ export const faults = [
   fault('a drain does not hold the process', 'server/serve.js', '.finally(holdProcess())', '', 'server/process'),
   fault('no host is every interface', 'io/listener.js', "host || '127.0.0.1'", "host ?? '127.0.0.1'", 'io/listener'),
   fault('a pool that fails is nobody\'s matter', 'io/engine.js', 'catch (error) {\n            failed(error);', 'catch (error) {\n            throw error;', 'server/pool'),
-  fault('a task runs twice', 'io/engine.js', 'running ??= new Promise', 'running = new Promise', 'server/pool'),
+  fault('a task runs twice', 'io/engine.js', 'running ??= this.taskCalled()', 'running = this.taskCalled()', 'server/pool'),
+  fault('any number may wait for a pool', 'io/engine.js', 'this.parked.size >= (this.pool', 'this.pool === null && this.parked.size >= (this.pool', 'server/pool'),
+  fault('a task more for each newcomer', 'io/engine.js', 'this.tasksToCome < this.parked.size)\n            this.spawn', 'true)\n            this.spawn', 'server/pool'),
+  fault('idle connections keep a pool full', 'io/engine.js', 'if (this.pool !== null)\n            this.evictIdle();', '', 'server/pool'),
   fault('a second close has no deadline', 'server/serve.js', 'else if (options.timeout !== undefined)', 'else if (options.timeout === 0)', 'server/drain'),
   fault('a server of the caller is served twice', 'io/listener.js', 'intakes.get(server) ?? new Intake(server)', 'new Intake(server)', 'server/serve'),
   fault('no shutdown deadline', 'server/serve.js', 'this.settings.clock.after(timeout, () => this.cutNow?.())', 'this.settings.clock.after(timeout, () => {})', 'server/drain'),

@@ -48,7 +48,8 @@ export interface CycleHandler {
   onPoolFailed(error: unknown): void
 }
 
-/** `spawn` runs a connection; a pool that delays the task delays the reading. A task called again is the same run. */
+/** `spawn` runs a connection; a pool that delays the task delays the reading, of whichever connection has waited longest when it calls one. A task
+ *  called again is the same run. */
 export interface Spawner {
   spawn(task: () => Promise<void>): unknown
 }
@@ -89,7 +90,10 @@ class Parked implements Timed {
   }
 
   onTick(now: number): void {
-    if (now < this.deadline) return
+    if (now < this.deadline) {
+      this.engine.stillParked()
+      return
+    }
     this.engine.counters.deadline('parked')
     this.engine.dropParked(this)
   }
@@ -134,6 +138,8 @@ export class Engine {
   private readonly onTurn = (connection: Connection): void => connection.onTurn()
   /** The tasks of a custom pool, each to be told when its connection is over. */
   private readonly tasks = new Map<Connection, () => void>()
+  /** Tasks that it has yet to call. Whose connection gave up waiting is kept for the next newcomer: else a pool that is stuck would be given ever more. */
+  private tasksToCome = 0
   private whenEmpty: (() => void) | null = null
 
   constructor(settings: EngineSettings, handler: CycleHandler) {
@@ -165,24 +171,26 @@ export class Engine {
       transport.destroy()
       return
     }
-    if (this.pool !== null) {
-      this.spawn(this.pool, transport)
+    if (this.pool === null && this.open < this.maxSize) {
+      this.serve(transport)
       return
     }
-    if (this.open < this.maxSize) {
-      this.serve(transport)
-    } else if (this.parked.size < this.limits.maxParked) {
-      this.counters.parked++
-      this.parked.add(new Parked(this, transport))
-    } else {
+    // One may always be on its way through a pool, which need not call at once.
+    if (this.parked.size >= (this.pool === null ? this.limits.maxParked : Math.max(1, this.limits.maxParked))) {
       this.counters.refused++
       transport.destroy()
+      return
     }
+    const parked = new Parked(this, transport)
+    this.parked.add(parked)
+    if (this.pool !== null && this.tasksToCome < this.parked.size) this.spawn(this.pool)
+    if (this.parked.has(parked)) this.counters.parked++
   }
 
   /** A TLS handshake costs a descriptor and OpenSSL's memory before anybody is accepted: all together are as many as may be served or wait. */
   admitsHandshake(handshakes: number): boolean {
-    if (this.pool !== null || this.open + this.parked.size + handshakes < this.maxSize + this.limits.maxParked) return true
+    const open = this.pool === null ? this.open : 0
+    if (open + this.parked.size + handshakes < this.maxSize + this.limits.maxParked) return true
     this.counters.accepted++
     this.counters.refused++
     return false
@@ -227,29 +235,44 @@ export class Engine {
     this.checkEmpty()
   }
 
-  private spawn(pool: Spawner, transport: Transport): void {
+  /** By a parked one, once a tick. What it waits for only a pool knows: an idle connection's place, as likely as not. */
+  stillParked(): void {
+    if (this.pool !== null) this.evictIdle()
+  }
+
+  private spawn(pool: Spawner): void {
+    this.tasksToCome++
     let running: Promise<void> | null = null
-    const task = (): Promise<void> =>
-      (running ??= new Promise<void>((resolve) => {
-        if (this.draining) {
-          transport.destroy()
-          resolve()
-        } else {
-          this.tasks.set(this.serve(transport), resolve)
-        }
-      }))
+    const task = (): Promise<void> => (running ??= this.taskCalled())
     const failed = (error: unknown): void => {
       this.handler.onPoolFailed(error)
       if (running !== null) return
       running = Promise.resolve()
-      this.counters.refused++
-      transport.destroy()
+      this.tasksToCome--
+      const last = [...this.parked].at(-1)
+      if (last !== undefined && this.tasksToCome < this.parked.size) this.dropParked(last)
     }
     try {
       Promise.resolve(pool.spawn(task)).then(undefined, failed)
     } catch (error) {
       failed(error)
     }
+  }
+
+  private taskCalled(): Promise<void> {
+    this.tasksToCome--
+    const transport = this.unpark()
+    if (transport === null) return Promise.resolve()
+    return new Promise(resolve => this.tasks.set(this.serve(transport), resolve))
+  }
+
+  /** The one that has waited longest, its wait over. */
+  private unpark(): Transport | null {
+    const next = this.parked.values().next()
+    if (next.done === true || this.draining) return null
+    this.parked.delete(next.value)
+    this.deadlines.remove(next.value)
+    return next.value.transport
   }
 
   private serve(transport: Transport): Connection {
@@ -267,12 +290,8 @@ export class Engine {
     this.taken.delete(connection)
     this.leaveIdle(connection)
     this.handler.onClose(connection)
-    const next = this.parked.values().next()
-    if (next.done !== true && !this.draining && this.open < this.maxSize) {
-      this.parked.delete(next.value)
-      this.deadlines.remove(next.value)
-      this.serve(next.value.transport)
-    }
+    const next = this.pool === null && this.open < this.maxSize ? this.unpark() : null
+    if (next !== null) this.serve(next)
     this.checkEmpty()
     if (this.pool === null) return
     this.tasks.get(connection)?.()
@@ -289,7 +308,7 @@ export class Engine {
     // Its next request may have been read already; within the interpreting of others it cannot be heard, and stays.
     this.firstIdle?.transport.catchUp()
     const idle = this.firstIdle
-    if (this.open < this.maxSize || idle === null || !idle.transport.catchUp()) return
+    if ((this.pool === null && this.open < this.maxSize) || idle === null || !idle.transport.catchUp()) return
     this.counters.evicted++
     idle.closeIdle()
   }

@@ -16,8 +16,8 @@ export interface Logger {
 /** Where log lines go: a logger, or anything with `write` (a stream). */
 export type Log = Logger | { write(text: string): unknown }
 
-/** Runs connections (eventlet `custom_pool`), in the place of `maxSize` and `maxParked`: `spawn` once per connection, its task settles when the connection
- *  ends. How many wait is for it to bound. */
+/** Runs connections (eventlet `custom_pool`), in the place of `maxSize`: `spawn` once per connection, its task settles when the connection ends. Those whose
+ *  task it has yet to call wait unread, at most `maxParked`, each for `firstByte` at most; the task of one that gave up is for the next. */
 export interface ConnectionPool {
   spawn(task: () => Promise<void>): unknown
   waitall(): Promise<unknown>

@@ -37,7 +37,7 @@ export interface ServerStats {
   /** Being served now; `states` tells in which state each is. */
   readonly connections: number
   readonly states: { readonly [state in ConnectionState]: number }
-  /** Accepted, unread, waiting for a place now; and how many ever had to. Not those that a `customPool` has yet to run. */
+  /** Accepted, unread, waiting for a place now; and how many ever had to. */
   readonly waiting: number
   readonly parked: number
   /** TLS handshakes under way. */

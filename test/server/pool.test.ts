@@ -89,6 +89,91 @@ onEveryTransport('customPool', (h, test) => {
     assert.is((await last.response()).text, '/last')
   })
 
+  test('who waits is bounded: beyond maxParked closed at once, after firstByte closed; its task is for the next newcomer', async () => {
+    const clock = new FakeClock()
+    const customPool = new Pool(1)
+    const { application, waiting, release } = gated()
+    const { server } = await h.serve(application, { customPool, clock, limits: { maxParked: 2 } })
+    const first = await h.connect()
+    await first.send(get('/1'))
+    await until(() => waiting.length === 1, 'the request')
+    const late = [await h.connect(), await h.connect()]
+    await until(() => server.stats().waiting === 2, 'two to wait')
+    const refused = await h.connect()
+    await refused.closed
+    assert.equal([customPool.queued, server.stats().parked, server.stats().refused], [2, 2, 1])
+    await pass(clock, 9_500)
+    assert.is(server.stats().waiting, 2)
+    await pass(clock, 2_000)
+    for (const client of late) await client.closed
+    assert.equal([customPool.queued, server.stats().waiting, server.stats().refused, server.stats().deadlines.parked], [2, 0, 3, 2])
+    const last = await h.connect()
+    await last.send(get('/2'))
+    await until(() => server.stats().waiting === 1, 'the last to wait')
+    assert.is(customPool.queued, 2)
+    release()
+    const answer = await first.response()
+    assert.equal([answer.text, answer.header('connection')], ['/1', 'close'])
+    first.destroy()
+    await until(() => waiting.length === 2, 'its turn')
+    release()
+    assert.is((await last.response()).text, '/2')
+    assert.equal([customPool.running, customPool.queued, server.connections], [1, 1, 1])
+    last.destroy()
+    await within(WAIT, customPool.waitall(), 'waitall')
+  })
+
+  test('maxParked 0 and a pool that calls a moment later: one may be on its way', async () => {
+    const { server } = await h.serve(echoPath, { customPool: { spawn: task => setImmediate(task), waitall: async () => {} }, limits: { maxParked: 0 } })
+    const client = await h.connect()
+    await client.send(get('/1'))
+    assert.is((await client.response()).text, '/1')
+    assert.is(server.stats().refused, 0)
+  })
+
+  test('an idle connection leaves its place to one that still waits after a tick', async () => {
+    const clock = new FakeClock()
+    const { server } = await h.serve(echoPath, { customPool: new Pool(1), clock })
+    const first = await h.connect()
+    await first.send(get('/1'))
+    assert.is((await first.response()).text, '/1')
+    const second = await h.connect()
+    await second.send(get('/2'))
+    await until(() => server.stats().waiting === 1, 'the second to wait')
+    await turns(20)
+    assert.equal([second.received, server.stats().evicted], [0, 0])
+    await pass(clock, 1000)
+    assert.is((await first.untilEnd()).length, 0)
+    first.destroy()
+    assert.is((await second.response()).text, '/2')
+    assert.is(server.stats().evicted, 1)
+  })
+
+  test('a spawn() that rejects later costs one of those that wait', async () => {
+    const rejects: ((error: Error) => void)[] = []
+    const tasks: (() => Promise<void>)[] = []
+    const { server, errors } = await h.serve(echoPath, {
+      customPool: {
+        spawn(task) {
+          tasks.push(task)
+          return new Promise((_resolve, reject) => rejects.push(reject))
+        },
+        waitall: async () => {}
+      }
+    })
+    const clients = [await h.connect(), await h.connect()]
+    await until(() => server.stats().waiting === 2, 'two to wait')
+    rejects[0]!(new Error('no more'))
+    await until(() => server.stats().refused === 1, 'one to be closed')
+    assert.is(errors.length, 1)
+    // The task of a spawn() that failed runs nothing.
+    await tasks[0]!()
+    assert.equal([server.connections, server.stats().waiting], [0, 1])
+    void tasks[1]!()
+    await until(() => server.connections === 1, 'the other to be served')
+    for (const client of clients) client.destroy()
+  })
+
   test('close() waits for waitall, bounded by its deadline', async () => {
     const clock = new FakeClock()
     let finish: () => void = () => {}
