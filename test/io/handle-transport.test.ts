@@ -40,7 +40,7 @@ async function takenOver(where?: number | string): Promise<{ duplex: HandleDuple
 async function run(flags: string[], script: string): Promise<string> {
   const module = (name: string): string => JSON.stringify(new URL(`../../src/io/${name}.js`, import.meta.url).href)
   const source = script.replace(/from '(\w[\w-]*)'/g, (_all, name: string) => `from ${module(name)}`)
-  const child = spawn(process.execPath, [...flags, '--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [...flags, '--input-type=module', '-e', source], { env: { ...process.env, NODE_OPTIONS: '' }, stdio: ['ignore', 'pipe', 'pipe'] })
   const [out, errors] = await Promise.all([collect(child.stdout), collect(child.stderr)])
   return out.toString() + errors.toString()
 }
