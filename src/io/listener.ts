@@ -374,8 +374,8 @@ function remove(path: string): void {
 /** Files read, and tried. Throws what is wrong with them. */
 function usable(options: TlsListenOptions): TlsListenOptions {
   const settings: TlsListenOptions = { ...options, ALPNProtocols: ['http/1.1', 'http/1.0'] }
-  if (options.certfile !== undefined) settings.cert = readFileSync(options.certfile)
-  if (options.keyfile !== undefined) settings.key = readFileSync(options.keyfile)
+  if (options.certfile !== undefined) settings.cert = contentOf('certfile', options.certfile)
+  if (options.keyfile !== undefined) settings.key = contentOf('keyfile', options.keyfile)
   // With it Node refuses ALPNProtocols.
   delete (settings as { ALPNCallback?: unknown }).ALPNCallback
   const { SNICallback, handshakeTimeout } = options
@@ -388,6 +388,12 @@ function usable(options: TlsListenOptions): TlsListenOptions {
   if (SNICallback !== undefined) settings.SNICallback = guardSni(SNICallback)
   tls.createSecureContext(settings)
   return settings
+}
+
+/** A key that is taken for the path of one would be shown by the system's error. */
+function contentOf(name: string, path: string): Buffer {
+  if (String(path).includes('-----BEGIN')) throw new UsageError(`${name} must be the path of a file; what is in one goes into ${name.replace('file', '')}`)
+  return readFileSync(path)
 }
 
 /** Node would serve an archive that was there before rather than a certificate that is new, so whatever `options` replace has to go. */

@@ -300,6 +300,13 @@ test('wrapTls: https, files by path, nonsense refused at once', async () => {
   assert.throws(() => wrapTls(listener, certificate()), /already/)
   assert.throws(() => wrapTls(plain, { cert: 'no', key: 'no' }))
   assert.throws(() => wrapTls(plain, { certfile: '/nowhere' }), /ENOENT/)
+  // The system's own error would show what it was told to open.
+  const key = readFileSync(certificatePath('localhost.key'))
+  for (const keyfile of [key, key.toString()] as string[]) {
+    const refusal = /^keyfile must be the path of a file; what is in one goes into key$/
+    assert.throws(() => wrapTls(plain, { certfile: certificatePath('localhost.crt'), keyfile }), refusal)
+    assert.throws(() => listener.setSecureContext({ keyfile }), refusal)
+  }
   for (const handshakeTimeout of [0, -1, NaN]) assert.throws(() => wrapTls(plain, { ...certificate(), handshakeTimeout }), /handshakeTimeout/)
   assert.throws(() => plain.setSecureContext(certificate()), /wrapTls/)
   assert.throws(() => listener.setSecureContext({ cert: 'no', key: 'no' }))
