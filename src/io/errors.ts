@@ -69,7 +69,7 @@ export function checkNames(group: string, options: object, known: ReadonlySet<st
   for (const name of Object.keys(options)) if (!known.has(name)) throw new UsageError(`unknown option: ${group === '' ? '' : `${group}.`}${name}`)
 }
 
-/** @throws UsageError for what is neither left out nor an AbortSignal */
-export function checkSignal(signal: unknown): void {
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new UsageError('signal must be an AbortSignal')
+/** An AbortController, for one, is none. @throws UsageError */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal !== undefined && typeof (signal as Partial<AbortSignal> | null)?.addEventListener !== 'function') throw new UsageError('signal must be an AbortSignal')
 }

@@ -184,6 +184,7 @@ export class Server {
 
   /** Serve one connection that came by another way: a socket, one end of an in-memory pair. */
   handle(duplex: Duplex): void {
+    if (typeof (duplex as Partial<Duplex> | null)?.read !== 'function' || typeof duplex.write !== 'function') throw new UsageError('handle takes a Duplex')
     const transport = new StreamTransport(duplex)
     // A peer that resets has none afterwards; nor has our end, and our listener's is another.
     transport.peerAddress()

@@ -175,7 +175,7 @@ test('errors are the system\'s', async () => {
 })
 
 test('a wrong use is a UsageError', async () => {
-  const types = [{ port: null }, { port: true }, { fd: '3' }, ...[{ host: 5 }, { backlog: '9' }, { mode: '660' }, { signal: {} }, { signal: null }].map(one => ({ port: 0, ...one }))]
+  const types = [{ port: null }, { port: true }, { fd: '3' }, ...[{ host: 5 }, { backlog: '9' }, { mode: '660' }, { signal: new AbortController() }, { signal: null }].map(one => ({ port: 0, ...one }))]
   for (const wrong of [{}, { port: 0, path: '/x' }, { port: 0, hots: '::1' }, undefined, null, true, ...types]) {
     assert.is(await codeOf(listen(wrong as ListenOptions)), 'ERR_WIRELET_USAGE', JSON.stringify(wrong))
   }

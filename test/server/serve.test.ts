@@ -1,7 +1,7 @@
 // serve(): what it takes, what it refuses, what a running server tells of itself.
 import { once } from 'node:events'
 import * as net from 'node:net'
-import { PassThrough } from 'node:stream'
+import { type Duplex, PassThrough, Readable, Writable } from 'node:stream'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { WireletError } from '../../src/io/errors.ts'
@@ -215,10 +215,19 @@ refusals('what is no application', async () => {
 
 refusals('close() with what it cannot take', async () => {
   const server = serve(await listen(0), echoPath, { logOutput: false })
-  for (const options of [{ timeout: 'x' }, { timeout: NaN }, { timeout: -1 }, { timeuot: 0 }, { signal: {} }, { signal: null }, null] as object[]) {
+  for (const options of [{ timeout: 'x' }, { timeout: NaN }, { timeout: -1 }, { timeuot: 0 }, { signal: new AbortController() }, { signal: null }, null] as object[]) {
     assert.is(thrown(() => server.close(options)).code, 'ERR_WIRELET_USAGE', JSON.stringify(options))
   }
   assert.is(server.state, 'listening')
+  await server.close()
+})
+
+refusals('handle() with what is no connection', async () => {
+  const server = serve(await listen(0), echoPath, { logOutput: false })
+  for (const each of [undefined, null, Readable.from([]), new Writable(), Promise.resolve()] as unknown as Duplex[]) {
+    assert.is(thrown(() => server.handle(each)).code, 'ERR_WIRELET_USAGE')
+  }
+  assert.is(server.connections, 0)
   await server.close()
 })
 
