@@ -228,6 +228,7 @@ export const faults = [
   fault('D14 stacks to the peer', 'server/request-cycle.js', "this.server.debug ? describeError(error) : ''", 'describeError(error)', 'server/failures|parity/'),
   fault('a failed answer ends in order', 'server/request-cycle.js', 'cycle.connection.cut(cycle.reason);', 'cycle.end("");', 'server/failures|parity/'),
   fault('close() of the body is forgotten', 'server/request-cycle.js', 'heedRejection(body.close(),', 'heedRejection(null,', 'server/iterables|server/start-response|parity/'),
+  fault('empty lines are a request cut short', 'io/connection.js', "this.traffic.reader?.requestLine === ''", 'false', 'parity/rows-requests'),
   fault('hooks before close()', 'server/serve.js', 'request.closeBody();', '', 'parity/rows-answers'),
   fault('a Readable that waits is left alone', 'server/body.js', 'body.destroy();', ';', 'server/iterables'),
   fault('errors of a Readable have no ear', 'server/body.js', "body.on('error', ignore);", ';', 'server/iterables'),

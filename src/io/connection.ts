@@ -156,7 +156,9 @@ export class Connection implements TransportOwner, Timed, ContentSource {
         this.linger()
         return
       case READING:
-        this.refuse(PeerErrorCode.INCOMPLETE_HEAD, -1)
+        // Nothing but empty lines, which old clients send behind content (RFC 9112 §2.2): no request has begun.
+        if (this.traffic.reader?.requestLine === '') this.linger()
+        else this.refuse(PeerErrorCode.INCOMPLETE_HEAD, -1)
         return
       case RESPONDING:
         this.contentEnded()

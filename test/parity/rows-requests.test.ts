@@ -82,6 +82,23 @@ onEveryTransport('parity, line by line: requests', (h, test) => {
     assert.equal(await statuses([`\r\n${get('')}`, '\r\n'.repeat(4) + get(''), '\r\n'.repeat(5) + get('')]), [200, 200, 400])
   })
 
+  test('H1, H3: an end behind empty lines alone is no request cut short', async () => {
+    const { access, peerErrors } = await h.serve(hello)
+    const post = `POST / HTTP/1.1\r\n${H}Content-Length: 1\r\n\r\na`
+    for (const [sent, answers] of [[`${post}\r\n`, 1], [`${post}\r`, 1], ['\r\n\r\n', 0]] as const) {
+      const client = await h.connect()
+      await client.send(sent)
+      for (let i = 0; i < answers; i++) assert.is((await client.response()).status, 200)
+      client.end()
+      assert.is((await client.untilEnd()).length, 0, JSON.stringify(sent))
+    }
+    assert.equal([access.length, peerErrors.length], [2, 0])
+    const client = await h.connect()
+    await client.send('\r\nG')
+    client.end()
+    assert.is((await client.response()).status, 400)
+  })
+
   test('H2, H4, H5, H8: one grammar for the request line', async () => {
     const lines = [
       'GET  / HTTP/1.1', 'GET /  HTTP/1.1', 'GET\t/ HTTP/1.1', ' GET / HTTP/1.1', 'GET / HTTP/1.1 ', 'GET /', 'GET', 'GET / a HTTP/1.1', 'GET / http/1.1',
