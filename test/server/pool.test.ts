@@ -1,4 +1,5 @@
 // customPool and maxSize over real sockets: who is read, who waits, who goes.
+import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Application } from '../../src/server/application.ts'
 import type { ConnectionPool } from '../../src/server/options.ts'
@@ -22,6 +23,24 @@ function gated(): { application: Application; waiting: string[]; release(): void
     }
   }
 }
+
+const pools = suite('Pool')
+
+pools('waitall resolves when nothing runs and nothing waits, at once where that is so', async () => {
+  const pool = new Pool(1)
+  await within(WAIT, pool.waitall(), 'an idle pool')
+  const finish: (() => void)[] = []
+  for (let i = 0; i < 2; i++) pool.spawn(() => new Promise(resolve => finish.push(resolve)))
+  let settled = false
+  const settling = pool.waitall().then(() => (settled = true))
+  for (let i = 0; i < 2; i++) {
+    await turns()
+    assert.equal([pool.running, settled], [1, false])
+    finish[i]!()
+  }
+  await within(WAIT, settling, 'waitall')
+  assert.equal([pool.running, pool.queued], [0, 0])
+})
 
 onEveryTransport('customPool', (h, test) => {
   test('Pool(2) shared by two servers: the third connection is not read until one of the others ends', async () => {
@@ -432,3 +451,4 @@ onEveryTransport('maxSize', (h, test) => {
     assert.is(server.stats().refused, 0)
   })
 }, { unix: true }).run()
+pools.run()
