@@ -2,8 +2,10 @@
 import * as assert from 'uvu/assert'
 import type { ServerStats } from '../../src/server/serve.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { answering, deferred, get, onEveryTransport, pass, post, stable, until } from '../support/harness.ts'
+import { answering, deferred, echoPath, get, onEveryTransport, pass, post, stable, until } from '../support/harness.ts'
+import { WAIT } from '../support/raw-client.ts'
 import { connectTo } from '../support/sockets.ts'
+import { within } from '../support/within.ts'
 
 const NO_STATES = { new: 0, reading: 0, responding: 0, idle: 0, lingering: 0, 'taken over': 0 }
 
@@ -131,6 +133,23 @@ onEveryTransport('stats', (h, test) => {
     await pass(clock, 1500)
     await closed
     assert.equal(server.stats().deadlines, { keepalive: 1, send: 1, shutdown: 1 })
+  })
+
+  test('a shutdown that waits for post hooks alone has cut nothing', async () => {
+    const clock = new FakeClock()
+    const { server } = await h.serve((environ, startResponse) => {
+      environ['eventlet.posthooks'].push([() => new Promise(() => {})])
+      return echoPath(environ, startResponse)
+    }, { clock, keepalive: false, timeouts: { shutdown: 1000 } })
+    const client = await h.connect()
+    await client.send(get())
+    await client.untilEnd()
+    client.destroy()
+    await until(() => server.connections === 0, 'its end')
+    const closed = server.close()
+    await pass(clock, 1500)
+    await within(WAIT, closed, 'close()')
+    assert.equal(server.stats().deadlines, {})
   })
 
   test('full: evicted, parked, waiting, refused', async () => {
