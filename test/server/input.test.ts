@@ -263,6 +263,8 @@ bounds('an announced length beyond it is refused at once', async () => {
   assert.instance(await rejection(peer.input.readlines()), BodyTooLarge)
   assert.is(peer.wanted, 0)
   assert.is((await rejection(peer.input.read()) as BodyTooLarge).status, 413)
+  peer.send('0123456789a').end()
+  assert.equal(await peer.input[Symbol.asyncIterator]().next(), { value: Buffer.from('0123456789a'), done: false }, 'piece by piece it can be read, and nothing came before it')
 })
 
 bounds('what has been read already does not count', async () => {
@@ -322,6 +324,13 @@ bounds('a line that long passes, a longer one does not, unless a size says so', 
   assert.instance(await rejection(promise), BodyTooLarge)
   drip.end()
   assert.is(await text(drip.input.read(9)), 'abcd')
+})
+
+bounds('a line that never ends is refused by readlines too, one octet beyond it', async () => {
+  assert.equal(await texts(new Peer(-1, 10).send('0123456789').end().input.readlines()), ['0123456789'])
+  const peer = new Peer(-1, 10).send('0123456789a').end()
+  assert.instance(await rejection(peer.input.readlines()), BodyTooLarge)
+  assert.is(await text(peer.input.read(11)), '0123456789a')
 })
 
 bounds('lines count together', async () => {
