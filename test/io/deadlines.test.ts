@@ -49,6 +49,20 @@ deadlines('no timer while nothing is timed; one, whatever is', () => {
   assert.is(clock.pending(), 1)
 })
 
+deadlines('every start and every sweep is counted: the Date line is rendered anew by it', () => {
+  const { clock, all } = make()
+  const item = new Item()
+  all.add(item)
+  clock.advance(TICK)
+  clock.advance(TICK)
+  assert.is(all.count, 3)
+  all.remove(item)
+  clock.advance(TICK)
+  assert.is(all.count, 3)
+  all.add(item)
+  assert.is(all.count, 4)
+})
+
 deadlines('removing twice, or what was never added, does nothing', () => {
   const { clock, all } = make()
   const [a, b, stranger] = [new Item(), new Item(), new Item()]
