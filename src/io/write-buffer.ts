@@ -28,7 +28,8 @@ export class WriteBuffer {
   /** Text of `size` bytes on the wire. Where `size` is its length it is written as latin-1 (one byte a character), else as UTF-8. */
   text(text: string, size: number): void {
     if (size === 0) return
-    if (size === text.length && this.pooled === null && this.views === null && this.bytes + size <= COPY_MAX) {
+    // Behind something referred to there is no such room: that alone is more.
+    if (size === text.length && this.pooled === null && this.bytes + size <= COPY_MAX) {
       this.latin1 += text
       this.bytes += size
       return

@@ -116,6 +116,15 @@ writeBuffer('short latin-1 text alone leaves as one string and borrows nothing, 
   assert.is(lentBuffers(), before)
 })
 
+writeBuffer('text behind a large piece that came first comes behind it', () => {
+  const [out, taker] = [new WriteBuffer(), new Taker()]
+  out.piece(Buffer.alloc(LARGE, 'a'))
+  out.text(...latin1('b'))
+  out.flush(taker.transport)
+  assert.is(taker.bytes.toString(), 'a'.repeat(LARGE) + 'b')
+  taker.giveBack()
+})
+
 for (const [what, follow, octets] of [
   ['UTF-8', (out: WriteBuffer) => out.text('\u20ac', 3), 'e2 82 ac'],
   ['a small piece', (out: WriteBuffer) => out.piece(Buffer.from([1, 2])), '01 02'],
