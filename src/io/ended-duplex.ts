@@ -12,7 +12,7 @@ export class EndedDuplex extends Duplex {
     stream.once('close', () => this.destroy(stream.errored ?? undefined))
     stream.on('timeout', () => this.emit('timeout'))
     this.on('error', () => {})
-    for (let proto = stream; proto !== Duplex.prototype && proto instanceof Duplex; proto = Object.getPrototypeOf(proto)) this.borrow(proto)
+    for (let proto = stream; proto instanceof Duplex; proto = Object.getPrototypeOf(proto)) this.borrow(proto)
     if (leftover !== null) this.push(leftover)
     this.push(null)
   }
