@@ -250,7 +250,7 @@ export class Cycle implements Ended {
       this.mode = LENGTH
       this.remaining = size
       text += contentLengthLine(size)
-    } else if (this.head.method !== 'HEAD') {
+    } else {
       this.mode = this.head.versionMinor === 1 && engine.speaks11 ? CHUNKED : UNTIL_CLOSE
     }
     if (this.head.method === 'HEAD') this.mode = NOTHING
