@@ -96,6 +96,7 @@ export const faults = [
   fault('HEAD is refused with content', 'io/connection.js', 'head.method === \'HEAD\' : reader?.asksForHead ?? asksForHead', 'head.method === \'HEAD\' : false', 'io/refusals'),
   fault('CONTENT_LENGTH beside Transfer-Encoding', 'server/environ.js', "key === 'CONTENT_LENGTH' && this.head.framing === Framing.CHUNKED", 'false', 'io/connection'),
   fault('a takeover forgets who waits for what was written before it (handle)', 'io/handle-transport.js', 'if (this.pendingBytes === 0)\n            this.owner = NOBODY;\n        if (this.failed)', 'this.owner = NOBODY;\n        if (this.failed)', 'io/transport|server/takeover'),
+  fault('what was written before a takeover fails unheard', 'io/handle-transport.js', 'reading.writeFailed(status);', ';', 'io/handle-transport'),
   fault('a takeover forgets who waits for what was written before it (stream)', 'io/stream-transport.js', 'if (this.dead && !this.detached)', 'if (this.dead)', 'io/transport|server/takeover'),
   fault('an application that fails after its takeover keeps its place', 'io/connection.js', 'if (this.traffic.taken !== cycle)', 'if (true)', 'server/takeover'),
   fault('a TLS socket of the caller is not reset', 'io/stream-transport.js', 'return raw instanceof Socket ? raw : null', 'return null', 'server/embedding'),

@@ -108,6 +108,17 @@ test('the Duplex has what a net.Socket has that protocols use', async () => {
   assert.is(duplex.setNoDelay().setKeepAlive(true).setTimeout(5).ref().unref().resetAndDestroy(), duplex)
 })
 
+test('setNoDelay and setKeepAlive reach the handle: in seconds, and 0 is the system\'s default', async () => {
+  const { duplex } = await takenOver()
+  const handle = duplex['handle']
+  const told: unknown[] = []
+  handle.setNoDelay = on => told.push(on)
+  handle.setKeepAlive = (on, seconds) => told.push([on, seconds])
+  duplex.setNoDelay().setNoDelay(false).setKeepAlive(true).setKeepAlive(true, 60_000).setKeepAlive()
+  assert.equal(told, [true, false, [true, 7200], [true, 60], [false, 0]])
+  duplex.destroy()
+})
+
 test('over a unix socket there are no addresses, and nothing of TCP fails', async () => {
   const { duplex, client } = await takenOver(socketPath())
   assert.is(duplex.remoteAddress, undefined)
@@ -168,6 +179,21 @@ test('a failed write is an error with its code', async () => {
   assert.ok(duplex.destroyed)
 })
 
+test('a write made before the takeover that fails is an error of the Duplex, also where nobody reads', async () => {
+  const { transport, client } = await connected()
+  transport.start(NOBODY)
+  client.pause()
+  transport.write(Buffer.alloc(8 << 20), null)
+  const duplex = transport.detach(null)
+  // Reading ahead stops: it can tell no more.
+  client.write(Buffer.alloc(256 << 10))
+  const full = (): void => void (duplex.readableLength >= duplex.readableHighWaterMark ? client.resetAndDestroy() : setImmediate(full))
+  full()
+  const [error] = (await within(PATIENCE, once(duplex, 'error'), 'an error')) as [NodeJS.ErrnoException]
+  assert.match(error.message, /^write E/)
+  assert.ok(duplex.destroyed)
+})
+
 test("'timeout' comes after silence only, and closes nothing", async () => {
   const { duplex, client } = await takenOver()
   let calls = 0
@@ -179,6 +205,16 @@ test("'timeout' comes after silence only, and closes nothing", async () => {
   assert.is(duplex.timeout, 0)
   client.write('x')
   assert.is((await readExactly(duplex, 1)).toString(), 'x')
+  duplex.destroy()
+})
+
+test('a slow reader of one long write is not silent', async () => {
+  const { duplex } = await takenOver()
+  const queued = [3, 2, 1, 1]
+  Object.defineProperty(duplex['handle'], 'writeQueueSize', { get: () => queued.shift() ?? 1 })
+  duplex.setTimeout(1)
+  await within(PATIENCE, once(duplex, 'timeout'), 'timeout')
+  assert.is(queued.length, 0)
   duplex.destroy()
 })
 
