@@ -330,6 +330,7 @@ streamed('HEAD and 304: neither content nor framing that would promise some', as
     cycle.end('X-T: 1\r\n')
   })
   assert.is(head.wire, answer(`A: b\r\n${DATE}`))
+  assert.equal([head.cycle.bodyBytes, head.cycle.wireBytes], [0, head.wire.length])
   const notModified = await exchange(GET, cycle => {
     cycle.setHead(encodeResponseHead(304, [['Content-Length', 100]], true))
     cycle.push('x'.repeat(100))
@@ -339,14 +340,30 @@ streamed('HEAD and 304: neither content nor framing that would promise some', as
   assert.is(notModified.ending, 'open')
 })
 
-streamed('a surrogate pair in two pieces is counted as it is sent', async () => {
-  const { wire } = await exchange(GET, cycle => {
+streamed('an empty piece sends nothing, the head neither, also where nothing is joined', async () => {
+  const { wire, transport } = await exchange(GET, cycle => {
     cycle.setHead(OK)
-    cycle.push('a\ud83d')
-    cycle.push('\ude00b')
+    cycle.minimumChunkSize = 0
+    cycle.push('')
+    assert.not(cycle.headSent)
+    cycle.push('a')
+    assert.ok(cycle.headSent)
     cycle.end('')
   })
-  assert.is(wire, `${CHUNKED}8\r\na\xef\xbf\xbd\xef\xbf\xbdb\r\n0\r\n\r\n`)
+  assert.is(wire, answer(`A: b\r\n${DATE}Transfer-Encoding: chunked\r\n`, '1\r\na\r\n0\r\n\r\n'))
+  assert.is(transport.writes, 1)
+})
+
+streamed('a surrogate pair in two pieces is counted as it is sent', async () => {
+  for (const pair of ['\u{10000}', '\u{1f600}', '\u{10ffff}']) {
+    const { wire } = await exchange(GET, cycle => {
+      cycle.setHead(OK)
+      cycle.push('a' + pair[0])
+      cycle.push(pair[1] + 'b')
+      cycle.end('')
+    })
+    assert.is(wire, `${CHUNKED}8\r\na\xef\xbf\xbd\xef\xbf\xbdb\r\n0\r\n\r\n`)
+  }
 })
 
 interim('103 before the answer, as often as wished; not after it', async () => {
