@@ -21,7 +21,7 @@ interface Result {
   wire: string
   cycle: Cycle
   transport: FaultTransport
-  /** How the connection stood when everything had happened. */
+  /** How the connection stood when everything had happened: `transport.ending` says `reset` of all that were still open. */
   ending: Ending
 }
 
@@ -126,12 +126,12 @@ whole('more than announced: cut off, and the connection closes', async () => {
 })
 
 whole('less than announced: it leaves, and the connection is cut', async () => {
-  const { wire, cycle, transport } = await exchange(GET, cycle => {
+  const { wire, cycle, ending } = await exchange(GET, cycle => {
     cycle.setHead(encodeResponseHead(200, [['Content-Length', '9']], true))
     cycle.answer(['hello'], 5)
   })
   assert.is(wire, answer(`Content-Length: 9\r\n${DATE}`, 'hello'))
-  assert.is(transport.ending, 'reset')
+  assert.is(ending, 'reset')
   assert.equal([cycle.completed, cycle.reason], [false, 'the answer is shorter than its Content-Length'])
 })
 
@@ -283,13 +283,13 @@ streamed('a known length: no chunks; beyond it write() throws and an iterable is
 })
 
 streamed('a short one is cut after what there is', async () => {
-  const { wire, transport } = await exchange(GET, cycle => {
+  const { wire, ending } = await exchange(GET, cycle => {
     cycle.setHead(encodeResponseHead(200, [['Content-Length', 4]], true))
     cycle.push('abc')
     cycle.end('')
   })
   assert.is(wire, answer(`Content-Length: 4\r\n${DATE}`, 'abc'))
-  assert.is(transport.ending, 'reset')
+  assert.is(ending, 'reset')
 })
 
 streamed('trailers only to those who take them', async () => {
