@@ -505,6 +505,14 @@ for (const kind of KINDS) {
     assert.equal({ ...transport.localAddress() }, local)
   })
 
+  test('a unix socket is one when it is gone, too', async () => {
+    if (kind.over !== 'unix') return
+    const { transport } = await started()
+    transport.destroy()
+    await turns(4)
+    assert.equal([transport.peerAddress().family, transport.localAddress().family], ['unix', 'unix'])
+  })
+
   test('detach: leftover first, then 20 MiB through the Duplex and back', async () => {
     const { transport, client, owner } = await started()
     const head = Buffer.from('leftover ')
