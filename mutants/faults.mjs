@@ -199,6 +199,7 @@ export const faults = [
   fault('a late tick expires at once', 'io/deadlines.js', 'if (late)\n            return;', '', 'io/deadlines'),
   fault('a stall is forgotten', 'io/progress.js', 'this.stalled += TICK;', 'this.stalled = TICK;', 'io/progress|io/deadlines'),
   fault('the rate is judged at once', 'io/progress.js', 'this.active >= grace + TICK', 'true', 'io/progress|io/deadlines'),
+  fault('content is never read into memory of its own', 'io/connection.js', 'return incoming.expected(this.engine.limits.readBuffer);', 'return 0;', 'io/traffic'),
   fault('what the kernel took at once counts for no rate', 'io/outgoing.js', 'new Progress(this.settled)', 'new Progress(this.given - bytes)', 'io/state-table'),
   fault('an average never begins anew', 'io/outgoing.js', 'this.settled = this.given;', '', 'io/state-table'),
   fault('the sweep loses its place', 'io/deadlines.js', 'if (this.cursor === timed)\n            this.cursor = timed.nextTimed;', '', 'io/deadlines'),

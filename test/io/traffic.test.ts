@@ -112,6 +112,28 @@ traffic('an idle connection holds none: before its first request, and after each
   await world.end()
 })
 
+const post = (fields: string, content: string): string => `POST /wait HTTP/1.1\r\nHost: h\r\n${fields}\r\n\r\n${content}`
+for (const [name, request, expected] of [
+  ['of much, as much as a piece may keep', post('Content-Length: 1000000', 'x'.repeat(1000)), 196_608],
+  ['all the rest where that is less', post('Content-Length: 70000', 'x'.repeat(1000)), 69_000],
+  ['none where the slab holds the rest', post('Content-Length: 66000', 'x'.repeat(1000)), 0],
+  ['of chunked content as of much', UPLOAD, 196_608]
+] as const) {
+  traffic(`memory of its own for content that somebody reads: ${name}`, async () => {
+    const world = new World()
+    const transport = await world.connect(request)
+    const connection = world.connections[0]!
+    assert.is(connection.expectedBytes(), 0, 'nobody has taken any')
+    world.waiting[0]!.content!.take(1)
+    assert.is(connection.expectedBytes(), expected)
+    await world.release()
+    assert.is(connection.expectedBytes(), 0, 'the answer has ended')
+    transport.lose()
+    await settle(transport)
+    await world.end()
+  })
+}
+
 traffic('one that waits for its kernel, for hooks, or for a rate that may go on keeps its own', async () => {
   const world = new World()
   world.hooks = true
