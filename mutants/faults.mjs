@@ -23,7 +23,7 @@ export const faults = [
   fault('chunked content one longer', 'parser/chunked-decoder.js', 'this.size > this.maxBodySize - this.total', 'this.size > this.maxBodySize - this.total + 1', 'parser/limits|conformance/wire|io/limits'),
   fault('drain one octet more', 'io/content-reader.js', 'this.content.received > this.drainLimit', 'this.content.received > this.drainLimit + 1', 'io/limits|io/uploads|io/connection|mutants-'),
   fault('linger without a bound', 'io/connection.js', 'this.traffic.lingered += octets', 'this.traffic.lingered = octets', 'io/lingering|io/limits|mutants-'),
-  fault('one connection more', 'io/engine.js', 'this.open < this.maxSize) {\n            this.serve', 'this.open <= this.maxSize) {\n            this.serve', 'io/engine|io/limits'),
+  fault('one connection more', 'io/engine.js', 'return this.pool === null && this.open < this.maxSize;', 'return this.pool === null && this.open <= this.maxSize;', 'io/engine|io/limits'),
   fault('input buffered one more', 'server/input.js', 'if (pieces.length > bound)\n                return this.#tooLarge(operation);\n        }\n        return operation.finish(pieces.join());\n    }\n    #readLine(', 'if (pieces.length > bound + 1)\n                return this.#tooLarge(operation);\n        }\n        return operation.finish(pieces.join());\n    }\n    #readLine(', 'server/input'),
 
   // The grammar.

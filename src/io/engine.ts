@@ -171,7 +171,7 @@ export class Engine {
       transport.destroy()
       return
     }
-    if (this.pool === null && this.open < this.maxSize) {
+    if (this.hasPlace) {
       this.serve(transport)
       return
     }
@@ -185,6 +185,11 @@ export class Engine {
     this.parked.add(parked)
     if (this.pool !== null && this.tasksToCome < this.parked.size) this.spawn(this.pool)
     if (this.parked.has(parked)) this.counters.parked++
+  }
+
+  /** A place of ours is free. Those of a pool it alone knows. */
+  private get hasPlace(): boolean {
+    return this.pool === null && this.open < this.maxSize
   }
 
   /** A TLS handshake costs a descriptor and OpenSSL's memory before anybody is accepted: all together are as many as may be served or wait. */
@@ -290,7 +295,7 @@ export class Engine {
     this.taken.delete(connection)
     this.leaveIdle(connection)
     this.handler.onClose(connection)
-    const next = this.pool === null && this.open < this.maxSize ? this.unpark() : null
+    const next = this.hasPlace ? this.unpark() : null
     if (next !== null) this.serve(next)
     this.checkEmpty()
     if (this.pool === null) return
@@ -308,7 +313,7 @@ export class Engine {
     // Its next request may have been read already; within the interpreting of others it cannot be heard, and stays.
     this.firstIdle?.transport.catchUp()
     const idle = this.firstIdle
-    if ((this.pool === null && this.open < this.maxSize) || idle === null || !idle.transport.catchUp()) return
+    if (this.hasPlace || idle === null || !idle.transport.catchUp()) return
     this.counters.evicted++
     idle.closeIdle()
   }
